@@ -1,0 +1,35 @@
+# make install | demo | test | lint. Everything lives in .venv; nothing else on the machine is touched.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+# Measured data are looked up here first, if the folder exists; otherwise downloaded once on demand.
+export IPADS_DATA ?= $(wildcard ../shared/data)
+
+.PHONY: install demo test lint clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is " + sys.version)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet torch==2.13.0
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $(STAMP)
+
+demo: install
+	$(BIN)/ipads-stream train trainer=demo output=runs/demo
+	$(BIN)/ipads-stream evaluate checkpoint=runs/demo/run.ckpt data=ubiquitin subset=demo
+
+test: install lint
+	$(BIN)/python -m pytest -n 2 -m "not paper"
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV)

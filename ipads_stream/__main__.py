@@ -1,0 +1,241 @@
+"""The command line: ``ipads-stream VERB key=value ...``."""
+
+from __future__ import annotations
+
+import os
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ipads_stream import __version__
+from ipads_stream.core.errors import ConfigError
+
+OK, FAILED, BAD_CONFIG, INTERRUPTED = 0, 1, 2, 130
+
+USAGE = """\
+usage: ipads-stream VERB [key=value ...]
+
+Simulated magnetic-resonance data, streamed into training.
+
+  train      train a network on an endless stream
+  preview    draw what a system generates
+  evaluate   compare a trained network with classical methods, on synthetic or measured data
+  replay     rebuild logged samples
+  freeze     write a fixed set of samples to disk
+  bench      measure generation, hand-over, and reading a stored set instead
+  doctor     show versions, devices and what is missing
+
+ipads-stream VERB --help shows the keys and examples of a verb; --version the version.
+Keys are Hydra overrides. conf=FOLDER adds a folder of YAML files of your own.
+"""
+
+EXAMPLES = {
+    "train": """\
+        ipads-stream train trainer=demo                        about 100 s on two cores
+        ipads-stream train trainer.max_time=600 logger=none    ten minutes, no W&B
+        ipads-stream train system.rate=0.25 system.points=256  another sampling rate and length
+        ipads-stream train resume=runs/demo/run.ckpt           go on exactly where a run stopped""",
+    "preview": """\
+        ipads-stream preview                                   system=dlnmr
+        ipads-stream preview system.snr=20 output=pictures""",
+    "evaluate": """\
+        ipads-stream evaluate checkpoint=runs/demo/run.ckpt
+        ipads-stream evaluate checkpoint=runs/demo/run.ckpt data=ubiquitin
+        ipads-stream evaluate checkpoint=runs/demo/run.ckpt data=my/bruker/folder rates=[0.25]
+        ipads-stream evaluate checkpoint=runs/demo/run.ckpt data=plane.npy""",
+    "replay": """\
+        ipads-stream replay run=runs/demo index=777
+        ipads-stream replay run=runs/demo log=runs/demo/report/samples.jsonl worst=5""",
+    "freeze": """\
+        ipads-stream freeze path=set num_samples=4000
+        ipads-stream freeze path=set.h5 format=hdf5 system.points=256""",
+    "bench": """\
+        ipads-stream bench
+        ipads-stream bench system.points=256 out=rates.json""",
+    "doctor": """\
+        ipads-stream doctor""",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one verb and returns the exit code: 0, 1 (failed), 2 (bad configuration), 130."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(USAGE, end="")
+        return OK if words else BAD_CONFIG
+    if words[0] == "--version":
+        print(f"ipads-stream {__version__}")
+        return OK
+    verb, overrides = words[0], words[1:]
+    if verb not in VERBS:
+        print(f"ipads-stream: no verb {verb!r}; there are {', '.join(VERBS)}", file=sys.stderr)
+        return BAD_CONFIG
+    if any(word in ("-h", "--help") for word in overrides):
+        print(_help(verb), end="")
+        return OK
+    try:
+        return VERBS[verb](overrides)
+    except ConfigError as error:
+        print(f"ipads-stream: {error}", file=sys.stderr)
+        return BAD_CONFIG
+    except KeyboardInterrupt:
+        print("ipads-stream: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except _expected() as error:
+        print(f"ipads-stream: {error}", file=sys.stderr)
+        return FAILED
+
+
+def _expected() -> tuple[type[Exception], ...]:
+    """Failures that a user can do something about: one line instead of a traceback."""
+    from ipads_stream.evaluation.datasets import DataUnavailable
+    from ipads_stream.evaluation.planes import UnusableData
+    from ipads_stream.stream.failure import SimulationError
+
+    return (DataUnavailable, UnusableData, SimulationError)
+
+
+def _help(verb: str) -> str:
+    text = f"usage: ipads-stream {verb} [key=value ...]\n\nexamples:\n"
+    text += textwrap.indent(textwrap.dedent(EXAMPLES[verb]), "  ") + "\n"
+    if verb == "doctor":
+        return text
+    from ipads_stream.config import conf_dir
+
+    yaml = (conf_dir() / f"{verb}.yaml").read_text()
+    text += "\nkeys (defaults):\n" + textwrap.indent(yaml, "  ")
+    for group in ("system", "net", "loss", "trainer", "logger"):
+        names = sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+        if f"- {group}:" in yaml:
+            text += f"\n{group}: {', '.join(names)}"
+    return text.rstrip("\n") + "\n"
+
+
+def _compose(verb: str, overrides: Sequence[str]) -> dict[str, Any]:
+    from ipads_stream.config import compose
+
+    own = [word for word in overrides if word.startswith("conf=")]
+    rest = [word for word in overrides if not word.startswith("conf=")]
+    for word in rest:
+        if word.startswith("-") or ("=" not in word and not word.startswith("~")):
+            raise ConfigError("argument", word, f"key=value (see ipads-stream {verb} --help)")
+    conf = own[-1].partition("=")[2] if own else None
+    config = compose(rest, name=verb, conf=conf)
+    missing = [key for key, value in config.items() if value == "???"]
+    if missing:
+        raise ConfigError(missing[0], None, f"a value (see ipads-stream {verb} --help)")
+    return config
+
+
+def train(overrides: Sequence[str]) -> int:
+    """Composes, builds and trains; the run's folder holds config.yaml, run.ckpt, metrics.jsonl."""
+    from ipads_stream.config import build_run
+    from ipads_stream.train.checkpoint import read_checkpoint
+    from ipads_stream.train.run import train_run
+
+    resume = [word.partition("=")[2] for word in overrides if word.startswith("resume=")]
+    if resume:  # a run goes on as it was configured, unless told otherwise
+        overrides = [*read_checkpoint(resume[-1])["config"]["overrides"], *overrides]
+    config = _compose("train", overrides)
+    config["overrides"] = [word for word in overrides if not word.startswith("resume=")]
+    finished, output = train_run(build_run(config))
+    print(output / "run.ckpt")
+    return OK if finished else INTERRUPTED
+
+
+def preview(overrides: Sequence[str]) -> int:
+    from ipads_stream.config import build_system
+    from ipads_stream.evaluation.preview import preview_system
+    from ipads_stream.stream.stream import Stream
+
+    config = _compose("preview", overrides)
+    system = build_system(config, config["trusted"])
+    stream = Stream(system, seed=config["seed"], device=config["device"], threads=0)
+    output = Path(config["output"] or f"runs/preview-{system.name}")
+    for path in preview_system(stream, output, samples=config["samples"]):
+        print(path)
+    return OK
+
+
+def evaluate(overrides: Sequence[str]) -> int:
+    from ipads_stream.config import load_model
+    from ipads_stream.evaluation.evaluate import evaluate_model
+
+    config = _compose("evaluate", overrides)
+    model = load_model(config["checkpoint"], trusted=config["trusted"], device=config["device"])
+    print(evaluate_model(model, config))
+    return OK
+
+
+def replay(overrides: Sequence[str]) -> int:
+    from ipads_stream.evaluation.replaying import replay_logged
+
+    for line in replay_logged(_compose("replay", overrides)):
+        print(line)
+    return OK
+
+
+def freeze(overrides: Sequence[str]) -> int:
+    from ipads_stream.config import build_system
+    from ipads_stream.stream.freeze import freeze as freeze_stream
+    from ipads_stream.stream.stream import Stream
+
+    config = _compose("freeze", overrides)
+    stream = Stream(
+        build_system(config, config["trusted"]),
+        seed=config["seed"],
+        split=config["split"],
+        batch_size=config["batch_size"],
+        device=config["device"],
+        threads=0,
+    )
+    print(freeze_stream(stream, config["path"], config["num_samples"], fmt=config["format"],
+                        bar=sys.stderr.isatty()))  # fmt: skip
+    return OK
+
+
+def bench(overrides: Sequence[str]) -> int:
+    from ipads_stream.config import build_system
+    from ipads_stream.stream.bench import measure, table, write
+
+    config = _compose("bench", overrides)
+    rows = measure(
+        build_system(config, config["trusted"]),
+        batch_size=config["batch_size"],
+        threads=config["threads"],
+        seconds=config["seconds"],
+        device=config["device"],
+    )
+    print(table(rows))
+    if config["out"]:
+        write(rows, Path(config["out"]))
+    return OK
+
+
+def doctor(overrides: Sequence[str]) -> int:
+    from ipads_stream.doctor import examine
+
+    if overrides:
+        raise ConfigError("argument", overrides[0], "nothing: doctor takes no keys")
+    text, is_sound = examine()
+    print(text)
+    return OK if is_sound else FAILED
+
+
+VERBS: dict[str, Callable[[Sequence[str]], int]] = {
+    "train": train,
+    "preview": preview,
+    "evaluate": evaluate,
+    "replay": replay,
+    "freeze": freeze,
+    "bench": bench,
+    "doctor": doctor,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

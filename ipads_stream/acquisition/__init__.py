@@ -1,0 +1,1 @@
+"""What happens between the signal and the data: sampling schedules and noise."""

@@ -1,0 +1,224 @@
+"""From YAML and overrides to systems, networks and trainers: the one place that knows Hydra.
+
+Hydra composes; objects are built here and not by Hydra, for three reasons: a ``_target_`` may only
+name a class of this package or of a package that the user listed as trusted; an error names the
+dotted key; and giving a value another ``_target_`` replaces it instead of merging two classes' keys.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ipads_stream.core.errors import ConfigError
+from ipads_stream.systems import System
+
+# Where classes named in YAML may live; what else the package holds is not for YAML to build.
+BUILDABLE = ("systems", "distributions", "nets", "losses", "train")
+
+
+def conf_dir() -> Path:
+    """Folder of the YAML files: inside the installed package, or beside it in a clone."""
+    package = Path(__file__).parent
+    for folder in (package / "conf", package.parent / "conf"):
+        if (folder / "train.yaml").is_file():
+            return folder
+    raise FileNotFoundError(f"conf/train.yaml is neither in {package} nor beside it")
+
+
+def compose(
+    overrides: Sequence[str] = (), *, name: str = "train", conf: str | Path | None = None
+) -> dict[str, Any]:
+    """The configuration ``conf/<name>.yaml`` with Hydra overrides applied, as plain data.
+
+    Args:
+        overrides: e.g. ``["system=dlnmr", "system.rate=0.25", "trainer.max_steps=100"]``.
+        name: of the primary file.
+        conf: a further folder of YAML files (for a system of one's own).
+
+    Raises:
+        ConfigError: an override that cannot be read, or names what does not exist.
+    """
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    search = []
+    if conf is not None:
+        if not Path(conf).is_dir():
+            raise ConfigError("conf", str(conf), "a folder of YAML files")
+        search = [f"hydra.searchpath=[file://{Path(conf).resolve()}]"]
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        replaced = [o for o in parsed if isinstance(o.value(), dict) and "_target_" in o.value()]
+        merged = [o.input_line for o in parsed if o not in replaced]
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            config = hydra_compose(name, overrides=[*search, *merged])
+        for override in replaced:
+            key = override.key_or_group
+            if OmegaConf.select(config, key, default=config) is config:
+                raise ConfigError(key, override.value(), "a key of the configuration")
+            OmegaConf.update(config, key, override.value(), merge=False)
+        return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
+    except (HydraException, OmegaConfBaseException) as error:
+        text = " ".join(str(error).split()).partition(" Config search path")[0]
+        unknown = re.match(r"Could not override '([\w.]+)\.(\w+)'", text)
+        if unknown:
+            parent, key = unknown.groups()
+            groups = [line for line in overrides if "." not in line.partition("=")[0]]
+            node: Any = compose(groups, name=name, conf=conf)
+            for part in parent.split("."):
+                node = node.get(part, {}) if isinstance(node, dict) else {}
+            allowed = f"no such key; {parent} has {', '.join(node) or 'no keys'}"
+            raise ConfigError(f"{parent}.{key}", None, allowed) from error
+        raise ConfigError("override", " ".join(overrides), text) from error
+
+
+def instantiate(node: Any, key: str = "", trusted: Sequence[str] = ()) -> Any:
+    """Builds the object that a configuration node describes; what has no ``_target_`` stays data.
+
+    Args:
+        node: plain data from :func:`compose`.
+        key: dotted name of the node, for errors.
+        trusted: packages besides this one whose classes may be named.
+
+    Raises:
+        ConfigError: a class that may not be built, an unknown or missing key, a refused value.
+    """
+    if isinstance(node, (list, tuple)):
+        return [instantiate(item, f"{key}[{i}]", trusted) for i, item in enumerate(node)]
+    if not isinstance(node, dict):
+        return node
+    values = {
+        name: instantiate(value, f"{key}.{name}" if key else str(name), trusted)
+        for name, value in node.items()
+        if name != "_target_"
+    }
+    if "_target_" not in node:
+        return values
+    cls = _class(node["_target_"], f"{key}._target_" if key else "_target_", trusted)
+    _check_keys(cls, values, key)
+    try:
+        return cls(**values)
+    except ConfigError as error:
+        raise (error.under(key) if key else error) from None
+    except (TypeError, ValueError) as error:
+        raise ConfigError(key, node["_target_"], str(error)) from error
+
+
+def _class(target: Any, key: str, trusted: Sequence[str]) -> type:
+    own = [f"ipads_stream.{package}" for package in BUILDABLE]
+    allowed = f"a class in {', '.join(own)}, or in a package listed under trusted"
+    packages = (*own, *trusted)
+    module, _, name = target.rpartition(".") if isinstance(target, str) else ("", "", "")
+    if not any(module == package or module.startswith(f"{package}.") for package in packages):
+        raise ConfigError(key, target, allowed)
+    try:
+        cls = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError):
+        raise ConfigError(key, target, "the full name of a class that exists") from None
+    # A module of ours also holds what it imported: os, numpy. Only what it defines may be built.
+    home = getattr(cls, "__module__", "")
+    if not isinstance(cls, type) or not any(
+        home == package or home.startswith(f"{package}.") for package in packages
+    ):
+        raise ConfigError(key, target, allowed)
+    return cls
+
+
+def _check_keys(cls: type, values: dict[str, Any], key: str) -> None:
+    parameters = inspect.signature(cls).parameters
+    prefix = f"{key}." if key else ""
+    for name, value in values.items():
+        if name not in parameters:
+            allowed = f"no such key; {cls.__name__} has {', '.join(parameters)}"
+            raise ConfigError(f"{prefix}{name}", value, allowed)
+    for name, parameter in parameters.items():
+        if parameter.default is parameter.empty and name not in values:
+            raise ConfigError(f"{prefix}{name}", None, f"a value; {cls.__name__} needs one")
+
+
+def load_system(
+    name: str,
+    overrides: Sequence[str] = (),
+    *,
+    conf: str | Path | None = None,
+    trusted: Sequence[str] = (),
+) -> System:
+    """A published system, by the name of its YAML file.
+
+    Args:
+        name: e.g. "dlnmr".
+        overrides: of the system's own keys, e.g. ``["rate=0.25", "points=128"]``.
+        conf: a further folder of YAML files.
+        trusted: packages besides this one whose classes may be built.
+
+    Raises:
+        ConfigError: no such system, or an override that is refused.
+    """
+    lines = [f"system={name}", *(_prefixed(line) for line in overrides)]
+    return build_system(compose(lines, conf=conf), trusted)
+
+
+def build_system(config: dict[str, Any], trusted: Sequence[str] = ()) -> System:
+    """The system of a composed configuration."""
+    system = instantiate(config["system"], "system", trusted)
+    if not isinstance(system, System):
+        raise ConfigError("system", config["system"], "a system: name, draw and render")
+    return system
+
+
+def build_run(config: dict[str, Any]) -> Any:
+    """The training run that a composed ``train`` configuration describes."""
+    from ipads_stream.train.run import Run
+
+    trusted = config["trusted"]
+    for key in ("net", "loss", "trainer"):
+        if not isinstance(config[key], dict) or "_target_" not in config[key]:
+            raise ConfigError(key, config[key], "a class under _target_ (the system has no default)")
+    return Run(
+        config=config,
+        system=build_system(config, trusted),
+        trainer=instantiate(config["trainer"], "trainer", trusted),
+        build_net=lambda: instantiate(config["net"], "net", trusted),
+        build_loss=lambda: instantiate(config["loss"], "loss", trusted),
+    )
+
+
+def _prefixed(line: str) -> str:
+    for mark in ("++", "+", "~"):
+        if line.startswith(mark):
+            return f"{mark}system.{line[len(mark):]}"
+    return f"system.{line}"
+
+
+def load_model(path: str | Path, *, trusted: Sequence[str] = (), device: str = "cpu") -> Any:
+    """A trained network, ready for somebody's data.
+
+    Args:
+        path: a checkpoint written by training.
+        trusted: packages besides this one whose classes the checkpoint may name.
+        device: to run on.
+
+    Returns:
+        For reconstruction systems a function ``reconstruct(fid, mask)`` on NumPy arrays, complex
+        (rows, points) and bool (points,) or (rows, points), that returns the reconstructed rows.
+
+    Raises:
+        ConfigError: not a checkpoint of this package, or one that names a class not allowed.
+    """
+    from ipads_stream.evaluation.model import Model
+    from ipads_stream.train.checkpoint import read_checkpoint
+
+    checkpoint = read_checkpoint(path)
+    config = checkpoint["config"]
+    net = instantiate(config["net"], "net", trusted)
+    net.load_state_dict(checkpoint["weights"])
+    return Model(net, config=config, device=device)

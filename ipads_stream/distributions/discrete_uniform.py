@@ -1,0 +1,44 @@
+"""Every whole number between two bounds equally likely."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from ipads_stream.core.errors import ConfigError
+from ipads_stream.distributions.univariate import Distribution
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscreteUniform(Distribution):
+    """Whole numbers ``low..high``, both included: ``F^-1(u) = low + floor(u (high - low + 1))``."""
+
+    low: int
+    high: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("low", "high"):
+            self._number(name)
+            value = getattr(self, name)
+            if not value.is_integer():
+                raise ConfigError(name, value, "a whole number")
+            object.__setattr__(self, name, int(value))
+        if not self.low <= self.high:
+            raise ConfigError("low", self.low, f"at most high={self.high}")
+        if self.high - self.low >= 2**31:
+            raise ConfigError("high", self.high, "at most 2^31 values from low to high")
+
+    @property
+    def support(self) -> tuple[float, float]:
+        return self._si(self.low), self._si(self.high)
+
+    @property
+    def is_integer(self) -> bool:
+        return self._si(1.0).is_integer()
+
+    def quantile(self, u: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+        count = self.high - self.low + 1
+        return self._si(1.0) * (self.low + np.floor(u * count))

@@ -1,0 +1,63 @@
+"""The normal distribution, optionally truncated to an interval."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from scipy.special import ndtr, ndtri
+
+from ipads_stream.core.errors import ConfigError
+from ipads_stream.distributions.univariate import Distribution, finite_number
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normal(Distribution):
+    """Normal with ``mean`` and ``std``, truncated to ``[low, high]`` where these are given.
+
+    ``F^-1(u) = mean + std Phi^-1(Phi(a) + u (Phi(b) - Phi(a)))`` with ``a, b`` the bounds in units
+    of ``std`` about the mean; an interval above the mean is mirrored, because Phi loses its digits
+    near 1 and keeps them near 0.
+    """
+
+    mean: float
+    std: float
+    low: float | None = None
+    high: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._number("mean", "std")
+        for name in ("low", "high"):
+            if getattr(self, name) is not None:
+                self._number(name)
+        if not self.std > 0:
+            raise ConfigError("std", self.std, "above 0 (use Constant for a fixed value)")
+        a, b = self._bounds()
+        if not a < b:
+            raise ConfigError("low", self.low, f"below high={self.high}")
+        if max(a, -b) > 35.0:
+            raise ConfigError("low" if a > 0 else "high", (self.low, self.high), "an interval that "
+                              "reaches to within 35 std of the mean")
+
+    def _bounds(self) -> tuple[float, float]:
+        low = -math.inf if self.low is None else finite_number("low", self.low)
+        high = math.inf if self.high is None else finite_number("high", self.high)
+        return (low - self.mean) / self.std, (high - self.mean) / self.std
+
+    @property
+    def support(self) -> tuple[float, float]:
+        low = -math.inf if self.low is None else self._si(self.low)
+        high = math.inf if self.high is None else self._si(self.high)
+        return low, high
+
+    def quantile(self, u: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+        a, b = self._bounds()
+        if a > 0:
+            z = -ndtri(ndtr(-b) + (1.0 - u) * (ndtr(-a) - ndtr(-b)))
+        else:
+            z = ndtri(ndtr(a) + u * (ndtr(b) - ndtr(a)))
+        low, high = self.support
+        return np.clip(self._si(self.mean) + self._si(self.std) * z, low, high)

@@ -1,0 +1,33 @@
+"""Every value between two bounds equally likely."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from ipads_stream.core.errors import ConfigError
+from ipads_stream.distributions.univariate import Distribution
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uniform(Distribution):
+    """Uniform on ``[low, high]``: ``F^-1(u) = low + u (high - low)``."""
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._number("low", "high")
+        if not self.low < self.high:
+            raise ConfigError("low", self.low, f"below high={self.high:g}")
+
+    @property
+    def support(self) -> tuple[float, float]:
+        return self._si(self.low), self._si(self.high)
+
+    def quantile(self, u: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+        low, high = self.support
+        return np.clip(low + u * (high - low), low, high)

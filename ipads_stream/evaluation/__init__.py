@@ -1,0 +1,1 @@
+"""What a network is measured with: metrics, classical baselines and measured data."""

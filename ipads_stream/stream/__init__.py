@@ -1,0 +1,1 @@
+"""The endless stream of batches: produced ahead, handed over, resumed, replayed, frozen."""

@@ -1,0 +1,133 @@
+"""Rates of a system's stream on this machine, and of reading a stored set instead."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ipads_stream import __version__
+from ipads_stream.core.errors import ConfigError
+from ipads_stream.stream.freeze import Frozen, freeze
+from ipads_stream.stream.produce import produce
+from ipads_stream.stream.stream import Stream
+from ipads_stream.systems import System
+
+STORED = 4096  # samples of the stored sets that are read
+
+
+def measure(
+    system: System, *, batch_size: int, threads: int, seconds: float, device: str
+) -> list[dict[str, Any]]:
+    """Medians of repeated calls: generate a batch, take a ready one, read one from a stored set.
+
+    Args:
+        system: that is streamed.
+        batch_size: samples per batch.
+        threads: producing threads of the threaded row.
+        seconds: measured per row.
+        device: "auto", "cpu" or "cuda".
+    """
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds > 0:
+        raise ConfigError("seconds", seconds, "a time above 0")
+    inline = Stream(system, batch_size=batch_size, device=device, threads=0)
+    ahead = Stream(system, batch_size=batch_size, device=device, threads=max(threads, 1))
+    rows = [
+        _row("generate, in the consumer", _median(_stepper(inline), seconds), batch_size),
+        _row(f"generate, {max(threads, 1)} producer threads", _mean(ahead, seconds), batch_size),
+        _row("hand-over of a ready batch", _hand_over(inline.batch(0), seconds), batch_size),
+    ]
+    stored = Stream(system, batch_size=512, device="cpu", threads=0)
+    with tempfile.TemporaryDirectory() as folder:
+        for fmt, name in (("npy", "memory-mapped NumPy"), ("hdf5", "HDF5")):
+            frozen = Frozen(freeze(stored, Path(folder) / fmt, STORED, fmt=fmt))
+            reader = frozen.stream(batch_size=batch_size, threads=0, device=device)
+            rows.append(_row(f"read stored, {name}", _median(_stepper(reader), seconds), batch_size))
+    return rows
+
+
+def _row(what: str, seconds: float, batch_size: int) -> dict[str, Any]:
+    return {
+        "row": what,
+        "ms_per_batch": 1e3 * seconds,
+        "samples_per_s": batch_size / seconds,
+    }
+
+
+def _stepper(stream: Stream) -> Callable[[], Any]:
+    steps = iter(range(1 << 62))
+    return lambda: stream.batch(next(steps))
+
+
+def _median(call: Callable[[], Any], seconds: float) -> float:
+    call()  # compiles
+    times: list[float] = []
+    while sum(times) < seconds or len(times) < 3:
+        started = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - started)
+    return float(np.median(times))
+
+
+def _mean(stream: Stream, seconds: float) -> float:
+    batches = iter(stream)
+    for _ in range(stream.depth + 1):
+        next(batches)
+    count, started = 0, time.perf_counter()
+    while time.perf_counter() - started < seconds or count < 3:
+        next(batches)
+        count += 1
+    return (time.perf_counter() - started) / count
+
+
+def _hand_over(ready: Any, seconds: float) -> float:
+    """Time to take a batch that costs nothing to make and lies ready."""
+    items = produce(lambda step: ready, 0, threads=1, depth=4)
+
+    def take() -> None:
+        next(items)
+
+    def rested() -> float:
+        time.sleep(5e-4)  # a consumer that works: the producer has caught up
+        started = time.perf_counter()
+        take()
+        return time.perf_counter() - started
+
+    rested()
+    times: list[float] = []
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until or len(times) < 3:
+        times.append(rested())
+    items.close()  # type: ignore[attr-defined]
+    return float(np.median(times))
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows as aligned text."""
+    lines = [f"{'':34s} {'ms/batch':>10s} {'samples/s':>12s}"]
+    lines += [
+        f"{row['row']:34s} {row['ms_per_batch']:10.3f} {row['samples_per_s']:12,.0f}"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def write(rows: list[dict[str, Any]], path: Path) -> None:
+    """The rows as JSON, with the machine they were measured on."""
+    content = {
+        "version": __version__,
+        "processor": platform.processor() or platform.machine(),
+        "cpu_count": os.cpu_count(),
+        "python": platform.python_version(),
+        "rows": rows,
+    }
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(content, indent=1) + "\n")
+    os.replace(partial, path)

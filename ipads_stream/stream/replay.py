@@ -1,0 +1,68 @@
+"""Any sample that was ever logged, built again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ipads_stream.core.description import config_hash
+from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.sample import Sample
+from ipads_stream.stream.stream import Stream
+from ipads_stream.systems import System
+
+
+def digest(sample: Sample, row: int) -> str:
+    """SHA-256 over the bytes of one sample's inputs and targets, names in order."""
+    sha = hashlib.sha256()
+    for group in (sample.inputs, sample.targets):
+        for name in sorted(group):
+            array = np.ascontiguousarray(group[name][row].cpu().numpy())
+            sha.update(f"{name}:{array.dtype.str}:{array.shape}".encode())
+            sha.update(array.tobytes())
+    return sha.hexdigest()
+
+
+def replay(system: System, record: dict[str, Any], *, device: str = "cpu") -> Sample:
+    """The sample (a batch of one) that a logged provenance record names.
+
+    Args:
+        system: as configured when the record was written.
+        record: has seed, split, index, config_hash and, if the sample itself was logged, digest.
+        device: to render on; only the same backend gives the same bits.
+
+    Raises:
+        ConfigError: the record lacks a key, belongs to another configuration, or the rebuilt
+            sample differs from the logged digest.
+    """
+    for key in ("seed", "split", "index", "config_hash"):
+        if key not in record:
+            raise ConfigError(f"record.{key}", None, "present in every logged record")
+    here = config_hash(system)
+    if record["config_hash"] != here:
+        allowed = f"{here}, the hash of the configuration given"
+        raise ConfigError("record.config_hash", record["config_hash"], allowed)
+    stream = Stream(
+        system, seed=record["seed"], split=record["split"], batch_size=1, device=device, threads=0,
+        on_nonfinite="mask",
+    )
+    sample = stream.sample([record["index"]])
+    logged = record.get("digest")
+    if logged is not None and logged != digest(sample, 0):
+        raise ConfigError("record.digest", logged, f"{digest(sample, 0)}, of the rebuilt sample")
+    return sample
+
+
+def read_log(path: Path) -> Iterator[dict[str, Any]]:
+    """Records of a JSON-lines log; the unfinished last line of a killed run is left out."""
+    with path.open() as lines:
+        for line in lines:
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError:
+                continue

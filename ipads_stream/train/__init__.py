@@ -1,0 +1,1 @@
+"""Training: Lightning runs the loop, the stream feeds it, the tracker writes it down."""

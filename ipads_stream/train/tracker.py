@@ -1,0 +1,101 @@
+"""Where a run is written down: always a local JSON-lines log, and Weights & Biases if wanted."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.loggers.logger import rank_zero_experiment
+from lightning.pytorch.utilities import rank_zero_only
+
+from ipads_stream.core.errors import ConfigError
+
+LOG = "metrics.jsonl"
+
+
+class JsonLines(Logger):
+    """One line per logged step, appended, so that a killed or resumed run keeps its history."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+        self._file: Any = None
+
+    @property
+    def name(self) -> str:
+        return "jsonl"
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        if self._file is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._file = (self.folder / LOG).open("a", buffering=1)
+        return self._file
+
+    @rank_zero_only
+    def log_hyperparams(self, *args: Any) -> None:
+        """The configuration lies in config.yaml beside the log."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        # JSON has no NaN; null is what every reader takes for a missing number.
+        row = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+        row.pop("epoch", None)
+        self.experiment.write(json.dumps({"step": step, "time": time.time(), **row}) + "\n")
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def loggers(settings: dict[str, Any], config: dict[str, Any], output: Path) -> list[Logger]:
+    """The loggers of a run.
+
+    Args:
+        settings: the ``logger`` node: name (none or wandb), and for wandb project and mode.
+        config: of the whole run, shown by W&B.
+        output: folder of the run.
+
+    Raises:
+        ConfigError: a logger or mode that does not exist.
+    """
+    name = settings.get("name")
+    if name == "none":
+        return [JsonLines(output)]
+    if name != "wandb":
+        raise ConfigError("logger.name", name, "none or wandb")
+    modes = ("offline", "online", "disabled")
+    if settings.get("mode") not in modes:
+        raise ConfigError("logger.mode", settings.get("mode"), f"one of {', '.join(modes)}")
+    import wandb
+    from lightning.pytorch.loggers import WandbLogger
+
+    run = wandb.init(
+        project=settings["project"],
+        name=output.name,
+        dir=str(output),
+        mode=settings["mode"],
+        config=config,
+        settings=wandb.Settings(silent=True, console="off"),
+    )
+    return [JsonLines(output), WandbLogger(experiment=run, save_dir=str(output))]
+
+
+def finish() -> None:
+    """Ends the W&B run, if one is open, so that its files are complete."""
+    import sys
+
+    wandb = sys.modules.get("wandb")
+    if wandb is not None and wandb.run is not None:
+        wandb.finish()

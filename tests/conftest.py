@@ -1,0 +1,45 @@
+"""Settings and guards that hold for every test."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("WANDB_MODE", "offline")
+os.environ.setdefault("WANDB_SILENT", "true")
+
+
+@pytest.fixture(autouse=True)
+def _global_random_state_is_left_alone():
+    """No test, and nothing under test, may touch a global random generator."""
+    before = np.random.get_state(legacy=False)["state"]  # noqa: NPY002
+    yield
+    after = np.random.get_state(legacy=False)["state"]  # noqa: NPY002
+    assert before["pos"] == after["pos"]
+    assert np.array_equal(before["key"], after["key"])
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """Folder of measured data; the test is skipped where there is none."""
+    folder = os.environ.get("IPADS_DATA", "")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("measured data: IPADS_DATA does not name a folder")
+    return Path(folder)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    try:
+        import cupy
+
+        has_gpu = cupy.cuda.is_available()
+    except ImportError:
+        has_gpu = False
+    if has_gpu:
+        return
+    for item in items:
+        if "gpu" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="no CUDA device, or no CuPy"))

@@ -1,0 +1,317 @@
+"""The stream's promises: same samples however they are made, exact resume, bounded ahead."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from ipads_stream import Stored, Stream, load_system
+from ipads_stream.core.errors import ConfigError
+from ipads_stream.stream.failure import SimulationError
+
+
+def take(stream, num):
+    batches = iter(stream)
+    taken = [next(batches) for _ in range(num)]
+    batches.close()
+    return taken
+
+
+def digest(batches):
+    sha = hashlib.sha256()
+    for group in ("inputs", "targets", "params"):
+        for name in sorted(getattr(batches[0], group)):
+            parts = [np.asarray(getattr(batch, group)[name]) for batch in batches]
+            sha.update(np.concatenate(parts).tobytes())
+    return sha.hexdigest()
+
+
+def rank_major(ranks):
+    """Batches of several ranks, put together step by step."""
+    return [batch for step in zip(*ranks, strict=True) for batch in step]
+
+
+def test_samples_do_not_depend_on_batches_threads_or_ranks(system):
+    num = 4096
+    expected = digest([Stream(system, device="cpu").sample(range(num))])
+    for batch_size in (64, 512):
+        for threads in (0, 1, 4):
+            stream = Stream(system, batch_size=batch_size, threads=threads, device="cpu")
+            assert digest(take(stream, num // batch_size)) == expected
+    for batch_size in (1, 7):
+        stream = Stream(system, batch_size=batch_size, threads=1, device="cpu")
+        some = 28 * 7
+        short = digest([Stream(system, device="cpu").sample(range(some))])
+        assert digest(take(stream, some // batch_size)) == short
+    for world_size in (2, 4):
+        ranks = [
+            take(
+                Stream(system, batch_size=512, rank=rank, world_size=world_size, device="cpu"),
+                num // 512,
+            )
+            for rank in range(world_size)
+        ]
+        assert digest(rank_major(ranks)) == expected
+
+
+def test_samples_come_in_the_order_asked_for(system):
+    stream = Stream(system, device="cpu")
+    few = stream.sample([10**12, 0, 777])
+    again = stream.sample([777])
+    assert torch.equal(few.inputs["fid"][2], again.inputs["fid"][0])
+    assert few.provenance.indices.tolist() == [10**12, 0, 777]
+    with pytest.raises(ConfigError, match="indices"):
+        stream.sample([-1])
+    with pytest.raises(ConfigError, match="indices"):
+        stream.sample([0.5])
+
+
+def test_shapes_types_and_provenance(system):
+    sample = next(iter(Stream(system, seed=3, batch_size=16, device="cpu")))
+    assert sample.inputs["fid"].shape == (16, 32)
+    assert sample.inputs["fid"].dtype == torch.complex64
+    assert sample.inputs["mask"].dtype == torch.bool
+    assert sample.targets["spectrum"].dtype == torch.complex64
+    assert torch.all(sample.inputs["fid"][~sample.inputs["mask"]] == 0)
+    assert sample.params["num_peaks"].min() >= 1
+    record = sample.provenance.record(5)
+    assert (record["index"], record["seed"], record["split"]) == (5, 3, "train")
+    assert torch.equal(sample.weight, torch.ones(16))
+
+
+def test_splits_and_seeds_differ(system):
+    first = [
+        Stream(system, seed=seed, split=split, device="cpu").sample([0]).inputs["fid"]
+        for seed, split in ((0, "train"), (0, "validation"), (0, "test"), (1, "train"))
+    ]
+    for i, a in enumerate(first):
+        for b in first[i + 1 :]:
+            assert not torch.equal(a, b)
+
+
+def test_changing_one_distribution_leaves_the_other_draws():
+    plain = Stream(load_system("dlnmr"), device="cpu").sample(range(100)).params
+    changed = load_system("dlnmr", ["decay.high=50", "amplitude.low=0.2"])
+    other = Stream(changed, device="cpu").sample(range(100)).params
+    for name in ("num_peaks", "frequency", "phase", "rate"):
+        assert np.array_equal(plain[name], other[name])
+    assert not np.array_equal(plain["decay"], other["decay"])
+    # quantile coupling: a sample keeps its rank
+    order = np.argsort(plain["decay"][:, 0])
+    assert np.all(np.diff(other["decay"][order, 0]) >= 0)
+
+
+@pytest.mark.parametrize("before_iter", [True, False])
+@pytest.mark.parametrize(("threads", "world_size"), [(0, 1), (1, 2), (4, 4)])
+def test_resume_goes_on_exactly_elsewhere(system, threads, world_size, before_iter):
+    whole = take(Stream(system, batch_size=16, device="cpu"), 9)
+    stream = Stream(system, batch_size=16, threads=4, depth=6, device="cpu")
+    take(stream, 3)
+    state = stream.state_dict()
+    again = Stream(system, batch_size=16, device="cpu")
+    again.load_state_dict(state)
+    take(again, 1)
+    state = again.state_dict()  # a second save and load in a row
+    assert state["step"] == 4
+    ranks = []
+    for rank in range(world_size):
+        part = Stream(
+            system, batch_size=16, threads=threads, rank=rank, world_size=world_size, device="cpu"
+        )
+        if before_iter:
+            part.load_state_dict(state)
+            ranks.append(take(part, 5))
+        else:
+            batches = iter(part)
+            next(batches)
+            part.load_state_dict(state)
+            ranks.append([next(batches) for _ in range(5)])
+            batches.close()
+    assert digest(rank_major(ranks)) == digest(whole[4:])
+
+
+def test_resume_at_a_far_step_is_immediate(system):
+    stream = Stream(system, batch_size=64, device="cpu")
+    state = {**stream.state_dict(), "step": 10**9}
+    started = time.perf_counter()
+    stream.load_state_dict(state)
+    sample = next(iter(stream))
+    assert time.perf_counter() - started < 1.0
+    assert sample.provenance.indices[0] == 64 * 10**9
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("seed", 1), ("config_hash", "x"), ("batch_size", 5), ("split", "test"), ("version", 0)],
+)
+def test_a_state_of_another_stream_is_refused(system, key, value):
+    stream = Stream(system, batch_size=16, device="cpu")
+    with pytest.raises(ConfigError, match=f"state.{key}"):
+        stream.load_state_dict({**stream.state_dict(), key: value})
+
+
+def test_the_state_counts_what_was_delivered(system):
+    stream = Stream(system, batch_size=16, threads=2, depth=8, device="cpu")
+    take(stream, 5)
+    assert stream.state_dict()["step"] == 5
+
+
+def test_the_producer_is_never_more_than_depth_ahead(toy):
+    made = []
+
+    class Counting(toy):
+        def draw(self, keys, progress):
+            made.append(int(keys.indices[0]))
+            return super().draw(keys, progress)
+
+    stream = Stream(Counting(), batch_size=1, threads=2, depth=3, device="cpu")
+    batches = iter(stream)
+    for delivered in range(1, 6):
+        next(batches)
+        time.sleep(0.02)
+        assert max(made) + 1 <= delivered + 3
+    batches.close()
+
+
+def test_early_break_joins_the_producers_quickly(toy):
+    stream = Stream(toy(delay=0.05), batch_size=4, threads=4, depth=8, device="cpu")
+    for _ in stream:
+        break
+    started = time.perf_counter()
+    batches = iter(stream)
+    next(batches)
+    batches.close()
+    assert time.perf_counter() - started < 1.0
+    assert not [t for t in threading.enumerate() if t.name.startswith("ipads-producer")]
+
+
+@pytest.mark.parametrize("threads", [0, 1, 4])
+def test_an_exception_reaches_the_user_with_index_and_parameters(toy, threads):
+    stream = Stream(toy(raise_at=(21,)), batch_size=8, threads=threads, device="cpu")
+    batches = iter(stream)
+    next(batches)
+    next(batches)
+    with pytest.raises(SimulationError, match=r"sample 21: FloatingPointError.*level=0\.") as error:
+        next(batches)
+    assert error.value.index == 21
+    assert set(error.value.params) == {"level"}
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+def test_nonfinite_raise_names_the_sample(toy, threads):
+    stream = Stream(toy(nan_at=(5,)), batch_size=8, threads=threads, device="cpu")
+    with pytest.raises(SimulationError, match="sample 5: non-finite"):
+        next(iter(stream))
+
+
+@pytest.mark.parametrize("policy", ["substitute", "mask"])
+@pytest.mark.parametrize("world_size", [1, 2, 4])
+def test_nonfinite_is_handled_alike_on_any_world_size(toy, policy, world_size):
+    system = toy(nan_at=(5, 9, 30))
+    whole = Stream(system, batch_size=8, on_nonfinite=policy, device="cpu")
+    expected = take(whole, 5)
+    ranks, events = [], []
+    for rank in range(world_size):
+        part = Stream(
+            system,
+            batch_size=8,
+            on_nonfinite=policy,
+            rank=rank,
+            world_size=world_size,
+            device="cpu",
+        )
+        ranks.append(take(part, 5))
+        events += [e for e in part.failures if e["step"] < 5]
+    together = rank_major(ranks)
+    assert digest(together) == digest(expected)
+    weights = torch.cat([batch.weight for batch in together])
+    bad = [5, 9, 30]
+    assert weights[bad].tolist() == ([1.0] * 3 if policy == "substitute" else [0.0] * 3)
+    assert sorted(e["index"] for e in events) == bad
+    assert all("level" in e["params"] for e in events)
+    signal = torch.cat([batch.inputs["signal"] for batch in together])
+    assert torch.isfinite(signal).all()
+    assert (signal[bad] == 0).all().item() == (policy == "mask")
+    flags = np.concatenate([batch.provenance.substituted for batch in together])
+    assert np.flatnonzero(flags).tolist() == bad
+
+
+def test_stall_accounting_of_a_slow_simulator(toy):
+    stream = Stream(toy(delay=0.02), batch_size=4, threads=0, device="cpu")
+    batches = iter(stream)
+    next(batches)
+    waits = steps = 0.0
+    for _ in range(20):
+        time.sleep(0.02)  # the training step
+        next(batches)
+        waits += stream.timings.wait
+        steps += stream.timings.step
+    batches.close()
+    assert waits / steps == pytest.approx(0.5, abs=0.1)
+    assert stream.timings.generation >= 0.02
+
+
+def test_echo_repeats_batches(system):
+    plain = take(Stream(system, batch_size=8, device="cpu"), 2)
+    echoed = take(Stream(system, batch_size=8, echo=2, device="cpu"), 4)
+    assert digest(echoed) == digest([plain[0], plain[0], plain[1], plain[1]])
+
+
+def test_stored_repeats_and_fresh_draws_do_not(system):
+    stream = Stream(Stored(system, 10), device="cpu")
+    a, b = stream.sample(range(10)), stream.sample(range(10, 20))
+    assert digest([a]) == digest([b])
+    fresh = Stream(Stored(system, 10, fresh=("mask",)), device="cpu")
+    c, d = fresh.sample(range(10)), fresh.sample(range(10, 20))
+    assert torch.equal(c.targets["spectrum"], d.targets["spectrum"])
+    assert not torch.equal(c.inputs["mask"], d.inputs["mask"])
+
+
+def test_worker_processes_are_refused(system):
+    loader = DataLoader(Stream(system, device="cpu"), batch_size=None, num_workers=1)
+    with pytest.raises(RuntimeError, match="num_workers=0"):
+        next(iter(loader))
+
+
+def test_dataloader_without_workers(system):
+    loader = DataLoader(Stream(system, batch_size=8, device="cpu"), batch_size=None)
+    assert next(iter(loader)).inputs["fid"].shape == (8, 32)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("batch_size", 0), ("batch_size", 1.5), ("threads", -1), ("depth", 0), ("echo", 0),
+        ("on_nonfinite", "ignore"), ("device", "tpu"), ("seed", -1), ("seed", "x"), ("split", ""),
+    ],
+)  # fmt: skip
+def test_bad_arguments_name_the_key(system, key, value):
+    with pytest.raises(ConfigError, match=key):
+        Stream(system, **{"device": "cpu", key: value})
+
+
+def test_a_batch_that_ranks_cannot_share_is_refused(system):
+    with pytest.raises(ConfigError, match="multiple of the number of processes"):
+        Stream(system, batch_size=10, rank=0, world_size=4, device="cpu")
+
+
+@pytest.mark.slow
+def test_memory_is_flat(toy):
+    import resource
+
+    stream = Stream(toy(points=64), batch_size=32, threads=1, device="cpu")
+    batches = iter(stream)
+    for _ in range(5_000):
+        next(batches)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(100_000):
+        next(batches)
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    batches.close()
+    assert after - before < 5_000  # kB
