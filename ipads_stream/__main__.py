@@ -163,19 +163,26 @@ def preview(overrides: Sequence[str]) -> int:
 
 
 def evaluate(overrides: Sequence[str]) -> int:
-    from ipads_stream.config import load_model
+    # LRHM takes the eigenvectors of many small matrices: more threads only wait for one another.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when NumPy is imported, below
+    from ipads_stream.config import build_system, load_model
     from ipads_stream.evaluation.evaluate import evaluate_model
 
     config = _compose("evaluate", overrides)
     model = load_model(config["checkpoint"], trusted=config["trusted"], device=config["device"])
-    print(evaluate_model(model, config))
+    system = build_system(model.config, config["trusted"])
+    output = Path(config["output"] or Path(config["checkpoint"]).parent / "report")
+    print(evaluate_model(model, system, config, output))
     return OK
 
 
 def replay(overrides: Sequence[str]) -> int:
+    from ipads_stream.config import build_system
     from ipads_stream.evaluation.replaying import replay_logged
+    from ipads_stream.train.checkpoint import read_checkpoint
 
-    for line in replay_logged(_compose("replay", overrides)):
+    config = _compose("replay", overrides)
+    for line in replay_logged(config, build_system, read_checkpoint):
         print(line)
     return OK
 

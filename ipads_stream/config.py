@@ -1,8 +1,9 @@
 """From YAML and overrides to systems, networks and trainers: the one place that knows Hydra.
 
-Hydra composes; objects are built here and not by Hydra, for three reasons: a ``_target_`` may only
-name a class of this package or of a package that the user listed as trusted; an error names the
-dotted key; and giving a value another ``_target_`` replaces it instead of merging two classes' keys.
+Hydra composes; objects are built here and not by Hydra, for three reasons: a ``_target_`` may
+only name a class of this package or of one that the user listed as trusted; an error names the
+dotted key; and giving a value another ``_target_`` replaces it instead of merging the keys of two
+classes.
 """
 
 from __future__ import annotations
@@ -57,8 +58,8 @@ def compose(
         search = [f"hydra.searchpath=[file://{Path(conf).resolve()}]"]
     try:
         parsed = OverridesParser.create().parse_overrides(list(overrides))
-        replaced = [o for o in parsed if isinstance(o.value(), dict) and "_target_" in o.value()]
-        merged = [o.input_line for o in parsed if o not in replaced]
+        replaced = [o for o in parsed if "_target_" in _keys_of(o.value())]
+        merged = [str(o.input_line) for o in parsed if o not in replaced]
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
             config = hydra_compose(name, overrides=[*search, *merged])
         for override in replaced:
@@ -79,6 +80,10 @@ def compose(
             allowed = f"no such key; {parent} has {', '.join(node) or 'no keys'}"
             raise ConfigError(f"{parent}.{key}", None, allowed) from error
         raise ConfigError("override", " ".join(overrides), text) from error
+
+
+def _keys_of(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, dict) else []
 
 
 def instantiate(node: Any, key: str = "", trusted: Sequence[str] = ()) -> Any:
@@ -182,7 +187,9 @@ def build_run(config: dict[str, Any]) -> Any:
     trusted = config["trusted"]
     for key in ("net", "loss", "trainer"):
         if not isinstance(config[key], dict) or "_target_" not in config[key]:
-            raise ConfigError(key, config[key], "a class under _target_ (the system has no default)")
+            raise ConfigError(
+                key, config[key], "a class under _target_ (the system has no default)"
+            )
     return Run(
         config=config,
         system=build_system(config, trusted),
@@ -195,7 +202,7 @@ def build_run(config: dict[str, Any]) -> Any:
 def _prefixed(line: str) -> str:
     for mark in ("++", "+", "~"):
         if line.startswith(mark):
-            return f"{mark}system.{line[len(mark):]}"
+            return f"{mark}system.{line[len(mark) :]}"
     return f"system.{line}"
 
 

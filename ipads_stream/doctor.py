@@ -51,7 +51,9 @@ def _devices() -> list[str]:
             lines.append(f"  cuda  not used: {reason}")
     if importlib.util.find_spec("cupy") is None:
         lines.append("  cupy  not installed; on a machine with a GPU:")
-        lines.append(f"        {sys.executable} -m pip install 'ipads-stream[cuda13]'   (or cuda12)")
+        lines.append(
+            f"        {sys.executable} -m pip install 'ipads-stream[cuda13]'   (or cuda12)"
+        )
     else:
         from ipads_stream.core.backend import resolve_device
 
@@ -70,7 +72,7 @@ def _kernels() -> list[str]:
     lines = []
     one = np.ones((1, 1))
     words(Keys(0, "doctor", np.zeros(1, dtype=np.uint64))["words"], 4)
-    damped_exponentials(one, one, one, one, points=4, dtype=np.complex64)
+    damped_exponentials(one, one, one, one, points=4, dtype="complex64")
     lines.append("  numba   random numbers and exponentials compile and run")
     texts = sorted(Path(__file__).parent.rglob("*.cu"))
     if importlib.util.find_spec("cuda.core") is None if importlib.util.find_spec("cuda") else True:

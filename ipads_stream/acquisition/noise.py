@@ -10,7 +10,7 @@ from ipads_stream.core import random
 
 
 def complex_noise(
-    key: random.Key, sigma: Float[Any, "B"], points: int, xp: Any
+    key: random.Key, sigma: Float[Any, " B"], points: int, xp: Any
 ) -> Complex[Any, "B N"]:
     """Circular complex Gaussian noise with ``E|z|^2 = sigma^2``, complex64.
 

@@ -11,6 +11,7 @@ two to four trials suffice instead of tens, and the schedule is a pure function 
 from __future__ import annotations
 
 import math
+from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -20,7 +21,7 @@ from ipads_stream.core import random
 
 
 def poisson_gap(
-    key: random.Key, points: int, counts: Int[np.ndarray, "B"]
+    key: random.Key, points: int, counts: Int[np.ndarray, " B"]
 ) -> Bool[np.ndarray, "B N"]:
     """Schedules with gaps ``g_i ~ Poisson(a sin(pi/2 (i + 1/2) / (N + 1)))``; point 0 always taken.
 
@@ -36,7 +37,8 @@ def poisson_gap(
     return mask
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
+@no_type_check
 def _walk(u, shift, scale, weight, row):
     """Walks one schedule into ``row`` and returns its number of points."""
     points = row.shape[0]
@@ -59,7 +61,8 @@ def _walk(u, shift, scale, weight, row):
     return count
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
+@no_type_check
 def _fill(u, counts, mask):
     samples, points = mask.shape
     weight = np.empty(points)
@@ -72,7 +75,7 @@ def _fill(u, counts, mask):
             row[:] = True
             continue
         gap = points / wanted - 1.0  # mean gap that gives the wanted number of points
-        scale = 1.5 * gap
+        scale = 2.0 * gap  # where the published recipe starts, too
         # One gap growing by one can, rarely, push out two points at once and skip the wanted
         # count; the same numbers assigned to the gaps one place further on give another walk.
         found = False

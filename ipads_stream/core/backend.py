@@ -1,6 +1,6 @@
-"""The one place that knows the array libraries: NumPy, CuPy, torch and whatever follows the array API.
+"""The one place that knows the array libraries: NumPy, CuPy, torch and all of the array API.
 
-CuPy is imported inside functions only, torch never (see handover.py): a machine without a GPU needs neither.
+CuPy is imported inside functions only, torch never (see handover.py): neither is needed on the CPU.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,13 +17,15 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
+from ipads_stream.core.errors import ConfigError
+
 _THREADS = 128
 _modules: dict[tuple[int, str, tuple[str, ...]], Any] = {}
 _lock = threading.Lock()
 
 
 def namespace(*arrays: Any) -> Any:
-    """The array API functions of the library that the arrays share; raises TypeError where they share none."""
+    """The array API of the library that the arrays share; TypeError where they share none."""
     return array_api_compat.array_namespace(*arrays)
 
 
@@ -51,7 +54,7 @@ def is_cupy(x: Any) -> bool:
 def resolve_device(device: str = "auto") -> str:
     """``cpu`` or ``cuda``; ``auto`` takes CUDA where CuPy is installed and sees a GPU."""
     if device not in ("auto", "cpu", "cuda"):
-        raise ValueError(f"device={device!r}: allowed are 'auto', 'cpu' and 'cuda'")
+        raise ConfigError("device", device, "auto, cpu or cuda")
     if device != "auto":
         return device
     try:
@@ -94,7 +97,7 @@ def launch(module: Any, name: str, num_items: int, *arguments: Any) -> None:
 
 
 @contextlib.contextmanager
-def on_stream(device: int, stream: Any) -> Any:
+def on_stream(device: int, stream: Any) -> Iterator[ModuleType]:
     """Let CuPy work on a device and on a stream that another library owns."""
     cupy = _cupy()
     with cupy.cuda.Device(device), cupy.cuda.Stream.from_external(stream):

@@ -1,4 +1,4 @@
-"""A configured object as plain data: written to YAML, hashed, and read back by the configuration."""
+"""A configured object as plain data: written, hashed, and read back by the configuration."""
 
 from __future__ import annotations
 

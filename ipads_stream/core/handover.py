@@ -1,7 +1,7 @@
-"""Hand-over between torch and the libraries that generate: the same memory, in the order of the streams.
+"""Hand-over between torch and the libraries that generate: the same memory, in stream order.
 
-torch allocates whatever outlives a call and CuPy writes into it: an array of CuPy's pool that torch drops returns
-to the generating stream, which may overwrite it while training still reads.
+torch allocates whatever outlives a call and CuPy writes into it: an array of CuPy's pool that torch
+drops returns to the generating stream, which may overwrite it while training still reads.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ipads_stream.core.backend import is_cupy, is_numpy, on_stream
 def to_torch(array: Any) -> torch.Tensor:
     """The array as a tensor on its device, without a copy.
 
-    A CuPy array is ordered after CuPy's current stream, so call this while the producing stream is current.
+    A CuPy array is ordered after CuPy's current stream: call this while the producer's is current.
     """
     if is_numpy(array):
         return torch.from_numpy(array)
@@ -29,9 +29,19 @@ def to_torch(array: Any) -> torch.Tensor:
     raise TypeError(f"to_torch takes a NumPy or CuPy array or a tensor, got {type(array).__name__}")
 
 
+def is_traced(tensor: torch.Tensor) -> bool:
+    """Whether torch follows the tensor: for a gradient, as a dual number, in vmap, in a graph."""
+    return (
+        (tensor.requires_grad and torch.is_grad_enabled())
+        or torch.compiler.is_compiling()
+        or torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+        or torch.autograd.forward_ad.unpack_dual(tensor).tangent is not None
+    )
+
+
 @contextlib.contextmanager
 def views(*tensors: torch.Tensor) -> Iterator[tuple[Any, ...]]:
-    """NumPy or CuPy arrays over the tensors' memory; on CUDA the block runs on torch's current stream."""
+    """NumPy or CuPy arrays over the tensors' memory; on CUDA within torch's current stream."""
     device = tensors[0].device
     plain = [tensor.detach().resolve_conj().resolve_neg() for tensor in tensors]
     if device.type == "cpu":

@@ -1,4 +1,4 @@
-// Philox4x32-10 on the GPU: one thread per (sample, block of four words); see philox.py and random.py.
+// Philox4x32-10 on the GPU: one thread per (sample, block of four words); see random.py.
 typedef unsigned int word;
 typedef unsigned long long wide;
 
@@ -44,7 +44,8 @@ __device__ __forceinline__ void normal_pair(word w, word v, float* x) {
     x[1] = radius * (quarter & 2 ? -second : second);
 }
 
-extern "C" __global__ void words(const wide* indices, wide samples, wide count, word k, word m, word* out) {
+extern "C" __global__ void words(const wide* indices, wide samples, wide count, word k, word m,
+                                 word* out) {
     wide blocks = (count + 3) / 4, item = (wide)blockIdx.x * blockDim.x + threadIdx.x;
     if (item >= samples * blocks) return;
     wide sample = item / blocks, block = item % blocks;
@@ -54,7 +55,8 @@ extern "C" __global__ void words(const wide* indices, wide samples, wide count, 
         if (4 * block + i < count) out[sample * count + 4 * block + i] = w[i];
 }
 
-extern "C" __global__ void normals(const wide* indices, wide samples, wide count, word k, word m, float* out) {
+extern "C" __global__ void normals(const wide* indices, wide samples, wide count, word k, word m,
+                                   float* out) {
     wide blocks = (count + 3) / 4, item = (wide)blockIdx.x * blockDim.x + threadIdx.x;
     if (item >= samples * blocks) return;
     wide sample = item / blocks, block = item % blocks;

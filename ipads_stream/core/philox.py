@@ -1,10 +1,12 @@
 """Philox4x32-10 on the CPU: words and normals of many samples, 64 counter blocks in lanes.
 
-Item q of a draw is block q % blocks of sample q // blocks, so that the lanes are full whether one sample needs
-one word or a million. Source: Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011.
+Item q of a draw is block q % blocks of sample q // blocks, so that the lanes are full whether one
+sample needs one word or a million.
+Source: Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011.
 """
 
 import math
+from typing import no_type_check
 
 import numpy as np
 from numba import njit
@@ -20,8 +22,11 @@ _LN2 = np.float32(math.log(2))
 _ROOT_HALF = np.uint32(0xB504F333)  # 2^32 / sqrt(2)
 _ROOT_BITS = np.int32(0x3F3504F3)  # float32 1 / sqrt(2)
 
+_kernel = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 
-@njit(nogil=True, cache=True)
+
+@_kernel
+@no_type_check
 def _fill_blocks(key0, key1, low, high, block, words):
     """The four words of each block, word-major: words[64 w + i]."""
     for i in range(_LANES):
@@ -38,9 +43,13 @@ def _fill_blocks(key0, key1, low, high, block, words):
         words[3 * _LANES + i] = d
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+@_kernel
+@no_type_check
 def _fill_normals(words, values):
-    """Box-Muller: radius sqrt(-2 ln u) from one word, angle from the next; polynomials of Cephes logf, sinf, cosf."""
+    """Box-Muller: radius sqrt(-2 ln u) from one word, angle from the other, 64 pairs.
+
+    Source: polynomials of Cephes logf, sinf and cosf (Moshier, netlib.org/cephes).
+    """
     for i in range(_LANES):
         w, v = words[i], words[_LANES + i]
         # Near 1 the distance from 1 is exact and the logarithm keeps its relative accuracy.
@@ -84,9 +93,10 @@ def _fill_normals(words, values):
         values[_LANES + i] = radius * (-second if down else second)
 
 
-@njit(nogil=True, cache=True)
+@_kernel
+@no_type_check
 def _place(lanes, out, sample, block, item):
-    """Copy the lanes, word-major, to the values of each block; a draw that ends within a block is cut there."""
+    """Copy the lanes to the values of each block; a draw that ends within a block is cut."""
     num_samples, count = out.shape
     flat = out.reshape(-1)
     if count % 4 == 0 and 4 * (item + _LANES) <= flat.size:
@@ -103,7 +113,8 @@ def _place(lanes, out, sample, block, item):
                 out[sample[i], 4 * block[i] + w] = lanes[_LANES * w + i]
 
 
-@njit(nogil=True, cache=True)
+@_kernel
+@no_type_check
 def draw(key0, key1, indices, is_normal, out):
     """Fill out, (B, count), with words (uint32) or with standard normals (float32).
 

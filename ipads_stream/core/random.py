@@ -1,8 +1,9 @@
-"""Keyed random numbers: word p of draw `name` of sample i is a pure function of (seed, split, name, i, p).
+"""Keyed random numbers: word p of a draw of sample i is a function of (seed, split, name, i, p).
 
-Context: a sample must not depend on batch, thread, rank or device, nor one draw on another. Choice: no generator
-objects; Philox4x32-10 with the draw's name in the key and the sample's index in the counter. Words, uniforms and
-integers are equal bit by bit everywhere; normals agree between devices to 2e-6.
+Context: a sample must not depend on batch, thread, rank or device, nor one draw on another. Choice:
+no generator objects; Philox4x32-10 with the draw's name in the key and the sample's index in the
+counter. Words, uniforms and integers are equal bit by bit everywhere; normals agree between devices
+to 2e-6.
 
 Axes: B sample. Source: Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011.
 """
@@ -19,7 +20,8 @@ import numpy as np
 from jaxtyping import Complex, Float32, Float64, Int64, Integer, UInt32
 
 from ipads_stream.core import philox
-from ipads_stream.core.backend import cuda_module, launch
+from ipads_stream.core.backend import cuda_module, is_numpy, launch, namespace
+from ipads_stream.core.errors import ConfigError
 
 _LIMIT = 2**63
 _CUDA_TEXT = Path(__file__).with_name("philox.cu")
@@ -48,7 +50,7 @@ class Keys:
         indices: the samples' numbers, integers from 0 to 2**63 - 1, (B,).
 
     Raises:
-        ValueError: an argument is out of range; the message names it and what is allowed.
+        ConfigError: an argument is out of range; the message names it and what is allowed.
     """
 
     seed: int
@@ -56,23 +58,18 @@ class Keys:
     indices: np.ndarray
 
     def __post_init__(self) -> None:
-        if not isinstance(self.seed, (int, np.integer)) or isinstance(self.seed, bool):
-            raise ValueError(f"seed={self.seed!r}: an integer from 0 to 2**63 - 1 is allowed")
-        if not 0 <= self.seed < _LIMIT:
-            raise ValueError(f"seed={self.seed}: 0 <= seed < 2**63 is allowed")
+        is_integer = isinstance(self.seed, (int, np.integer)) and not isinstance(self.seed, bool)
+        if not is_integer or not 0 <= self.seed < _LIMIT:
+            raise ConfigError("seed", self.seed, "a whole number, 0 to 2**63 - 1")
         if not isinstance(self.split, str) or not self.split:
-            raise ValueError(f"split={self.split!r}: a non-empty string is allowed")
+            raise ConfigError("split", self.split, "a name that is not empty")
         indices = np.asarray(self.indices)
-        if indices.size == 0 and indices.ndim == 1:
-            indices = indices.astype(np.uint64)
         if indices.ndim != 1 or indices.dtype.kind not in "iu":
-            raise ValueError(
-                f"indices of shape {indices.shape} and type {indices.dtype}: one axis of integers is allowed"
-            )
+            given = f"{indices.dtype} of shape {indices.shape}"
+            raise ConfigError("indices", given, "whole numbers along one axis")
         if indices.size and not (int(indices.min()) >= 0 and int(indices.max()) < _LIMIT):
-            raise ValueError(
-                f"indices from {indices.min()} to {indices.max()}: 0 to 2**63 - 1 is allowed"
-            )
+            given = f"{indices.min()} to {indices.max()}"
+            raise ConfigError("indices", given, "from 0 to 2**63 - 1")
         object.__setattr__(self, "seed", int(self.seed))
         object.__setattr__(self, "indices", indices.astype(np.uint64))
 
@@ -91,9 +88,10 @@ class Keys:
 def philox4x32(
     counter: Integer[np.ndarray, "*batch 4"], key: tuple[int, int]
 ) -> UInt32[np.ndarray, "*batch 4"]:
-    """Philox4x32-10, the formula that the kernels compute; ten rounds of
+    """Philox4x32-10, the formula that the kernels compute: ten rounds of
 
-    (a, b, c, d) -> (hi(M1 c) ^ b ^ k0, lo(M1 c), hi(M0 a) ^ d ^ k1, lo(M0 a)), then k0 += W0, k1 += W1 (mod 2^32).
+    (a, b, c, d) -> (hi(M1 c) ^ b ^ k0, lo(M1 c), hi(M0 a) ^ d ^ k1, lo(M0 a)), and after each
+    k0 += W0, k1 += W1 (mod 2^32); hi and lo are the halves of a 64-bit product.
 
     Args:
         counter: four 32-bit words, (*batch, 4).
@@ -114,21 +112,21 @@ def philox4x32(
 
 
 def words(key: Key, count: int, xp: Any = np) -> UInt32[Any, "B {count}"]:
-    """Random 32-bit words, (B, count); word p is word p % 4 of the counter block (index, p // 4)."""
+    """Random 32-bit words, (B, count); word p is word p % 4 of counter block (index, p // 4)."""
     return _draw(key, count, False, xp)
 
 
 def uniform(key: Key, shape: tuple[int, ...] = (), xp: Any = np) -> Float64[Any, "B ..."]:
-    """Uniform numbers of the open interval (0, 1): (word + 1/2) 2^-32, exact in float64; (B, *shape)."""
+    """Uniform numbers of the open interval (0, 1), (B, *shape): (word + 1/2) 2^-32, exact."""
     return _shaped((words(key, math.prod(shape), xp) + 0.5) * 2.0**-32, shape)
 
 
 def integers(
     key: Key, low: int, high: int, shape: tuple[int, ...] = (), xp: Any = np
 ) -> Int64[Any, "B ..."]:
-    """Integers from low to high, both included: low + floor(word n / 2^32) with n = high - low + 1; (B, *shape).
+    """Integers from low to high, both included, (B, *shape): low + floor(word n / 2^32).
 
-    The probability of each value differs from 1/n by less than 2^-32.
+    With n = high - low + 1 the probability of each value differs from 1/n by less than 2^-32.
 
     Raises:
         ValueError: the range is empty or holds more than 2**32 integers.
@@ -138,23 +136,24 @@ def integers(
         raise ValueError(
             f"low={low}, high={high}: low <= high and at most 2**32 integers are allowed"
         )
-    if not (-_LIMIT <= low and high < _LIMIT):
+    if not (low >= -_LIMIT and high < _LIMIT):
         raise ValueError(f"low={low}, high={high}: integers of 64 bits are allowed")
     scaled = words(key, math.prod(shape), xp).astype(xp.uint64) * xp.uint64(n) >> xp.uint64(32)
     return _shaped(scaled.astype(xp.int64) + low, shape)
 
 
 def normal(key: Key, shape: tuple[int, ...] = (), xp: Any = np) -> Float32[Any, "B ..."]:
-    """Standard normal numbers, (B, *shape): sqrt(-2 ln u) (cos 2 pi v, sin 2 pi v), u and v two uniforms in turn.
+    """Standard normal numbers, (B, *shape): sqrt(-2 ln u) (cos 2 pi v, sin 2 pi v).
 
-    Within 1e-6 of this formula in float64; |values| <= 6.77, the limit of a 32-bit uniform.
+    u and v are the uniforms of two words in turn. Within 1e-6 of this formula in float64; no value
+    is beyond 6.77, the limit of a 32-bit uniform.
     Source: Box and Muller, Annals of Mathematical Statistics 29:610 (1958).
     """
     return _shaped(_draw(key, math.prod(shape), True, xp), shape)
 
 
 def complex_normal(key: Key, shape: tuple[int, ...] = (), xp: Any = np) -> Complex[Any, "B ..."]:
-    """Circular complex normal numbers with E|z|^2 = 1, complex64, (B, *shape); each from one pair of words."""
+    """Circular complex normal numbers, E|z|^2 = 1, (B, *shape); each from one pair of words."""
     pairs = _draw(key, 2 * math.prod(shape), True, xp)
     return _shaped((pairs * 0.5**0.5).view(xp.complex64), shape)
 
@@ -164,7 +163,8 @@ def permutation(key: Key, n: int, xp: Any = np) -> Int64[Any, "B {n}"]:
 
     Equal words, of probability below n^2 2^-33, stay in place.
     """
-    return xp.argsort(words(key, n, xp), axis=-1, kind="stable")
+    order = words(key, n, xp)
+    return namespace(order).argsort(order, axis=-1, stable=True)
 
 
 def _shaped(values: Any, shape: tuple[int, ...]) -> Any:
@@ -177,7 +177,7 @@ def _draw(key: Key, count: int, is_normal: bool, xp: Any) -> Any:
     out = xp.empty((key.indices.size, count), dtype=xp.float32 if is_normal else xp.uint32)
     if out.size == 0:
         return out
-    if xp is np:
+    if is_numpy(out):
         philox.draw(*key.words, key.indices, is_normal, out)
     else:
         launch(

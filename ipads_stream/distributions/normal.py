@@ -39,8 +39,11 @@ class Normal(Distribution):
         if not a < b:
             raise ConfigError("low", self.low, f"below high={self.high}")
         if max(a, -b) > 35.0:
-            raise ConfigError("low" if a > 0 else "high", (self.low, self.high), "an interval that "
-                              "reaches to within 35 std of the mean")
+            raise ConfigError(
+                "low" if a > 0 else "high",
+                (self.low, self.high),
+                "an interval that reaches to within 35 std of the mean",
+            )
 
     def _bounds(self) -> tuple[float, float]:
         low = -math.inf if self.low is None else finite_number("low", self.low)

@@ -42,7 +42,7 @@ class Distribution(ABC):
         self,
         key: random.Key,
         shape: tuple[int, ...] = (),
-        progress: Float[np.ndarray, "B"] | None = None,
+        progress: Float[np.ndarray, " B"] | None = None,
     ) -> Float[np.ndarray, "B ..."]:
         """Keyed draws, float64 (B, *shape), SI.
 

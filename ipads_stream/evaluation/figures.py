@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ RC = {
     "font.size": 10.0,
     "axes.titlesize": 10.5,
     "axes.titlelocation": "left",
+    "axes.titlepad": 7.0,
     "axes.labelsize": 10.0,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -31,13 +33,22 @@ RC = {
 }
 
 
-def grid(
-    num_rows: int, num_columns: int, *, height: float, share: tuple[bool, bool] = (False, False)
-) -> tuple[Any, Any]:
-    """A figure of page width and its axes, (num_rows, num_columns), without global state.
+@contextmanager
+def drawing(
+    path: Path,
+    num_rows: int,
+    num_columns: int,
+    *,
+    height: float,
+    share: tuple[bool, bool] = (False, False),
+) -> Iterator[Any]:
+    """The axes, (num_rows, num_columns), of a figure that is saved when the block ends.
+
+    The PNG is either complete or not there; no figure stays behind in global state.
 
     Args:
-        num_rows, num_columns: of the grid.
+        path: of the PNG; its folder exists.
+        num_rows, num_columns: of the axes.
         height: inches.
         share: whether all axes share (x, y).
     """
@@ -48,18 +59,9 @@ def grid(
     with mpl.rc_context(RC):
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         FigureCanvasAgg(figure)
-        axes = figure.subplots(
+        yield figure.subplots(
             num_rows, num_columns, squeeze=False, sharex=share[0], sharey=share[1]
         )
-    return figure, axes
-
-
-def save(figure: Any, path: Path) -> Path:
-    """Writes a PNG that is either complete or not there, and returns its path."""
-    import matplotlib as mpl
-
-    partial = path.with_name(f".{path.name}.partial")
-    with mpl.rc_context(RC):
+        partial = path.with_name(f".{path.name}.partial")
         figure.savefig(partial, format="png", dpi=130)
-    os.replace(partial, path)
-    return path
+    partial.replace(path)

@@ -66,7 +66,7 @@ def _checked(fid: Any, mask: Any) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(
             f"mask is {mask.dtype} {mask.shape}; allowed: bool, {fid.shape[1:]} or {fid.shape}"
         )
-    mask = np.ascontiguousarray(np.broadcast_to(mask, fid.shape))
+    mask = np.array(np.broadcast_to(mask, fid.shape))
     if len(fid) and not mask.any(axis=1).all():
         raise ValueError("mask: every row needs at least one measured point")
     if not np.isfinite(fid[mask]).all():

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Complex, Float
 
-from ipads_stream.evaluation.figures import BLACK, VERMILION, grid, save
+from ipads_stream.evaluation.figures import BLACK, VERMILION, drawing
 from ipads_stream.evaluation.measured import intensities
 from ipads_stream.evaluation.planes import Axis, Plane, spectrum
 from ipads_stream.evaluation.signal_figures import spectra_overlay
@@ -36,34 +36,40 @@ def plane_contours(
     levels = contour_levels(full)
     panels = {name: intensities(plane, spectrum(plane, fid)) for name, fid in estimates.items()}
     columns = 1 + len(panels)
-    figure, axes = grid(2, columns, height=0.9 + 2 * 10.0 / columns * 1.15, share=(True, True))
-    x = plane_axis(plane.direct, full.shape[0])
-    y = plane_axis(plane.indirect, full.shape[1])
-    _contours(axes[0, 0], x, y, full, levels)
-    axes[0, 0].set_title("fully sampled")
-    axes[1, 0].set_axis_off()
-    axes[1, 0].text(
-        0.0, 0.95,
-        f"Contours start at {100 * levels[0] / np.abs(full).max():.2g} %\nof the tallest point and\n"
-        f"rise by a factor {levels[1] / levels[0]:.2g}.\nBlack: positive.\n",
-        transform=axes[1, 0].transAxes, va="top",
-    )  # fmt: skip
-    axes[1, 0].text(0.0, 0.58, "Vermilion: negative.", color=VERMILION,
-                    transform=axes[1, 0].transAxes, va="top")  # fmt: skip
-    for column, (name, values) in enumerate(panels.items(), start=1):
-        _contours(axes[0, column], x, y, values, levels)
-        axes[0, column].set_title(f"{name}, {100 * mask.mean():.0f} % sampled")
-        _contours(axes[1, column], x, y, values - full, levels)
-        axes[1, column].set_title(f"{name} − full")
-    for axis in (axes[0, 0], *axes[1, 1:]):
-        axis.set_xlabel(axis_label(plane.direct))
-        axis.tick_params(labelbottom=True)
-    for axis in (axes[0, 0], axes[1, 1]):
-        axis.set_ylabel(axis_label(plane.indirect))
-        axis.tick_params(labelleft=True)
-    axes[0, 0].set_xlim(x.max(), x.min())
-    axes[0, 0].set_ylim(y.max(), y.min())
-    return save(figure, path)
+    height = 0.9 + 23.0 / columns
+    with drawing(path, 2, columns, height=height, share=(True, True)) as axes:
+        x = plane_axis(plane.direct, full.shape[0])
+        y = plane_axis(plane.indirect, full.shape[1])
+        _contours(axes[0, 0], x, y, full, levels)
+        axes[0, 0].set_title("fully sampled")
+        axes[1, 0].set_axis_off()
+        told = (
+            f"{mask.sum()} of {mask.size} points sampled.\n"
+            f"Contours start at {100 * levels[0] / np.abs(full).max():.2g} %\n"
+            f"of the tallest point and\nrise by a factor {levels[1] / levels[0]:.2g}."
+        )
+        for place, text, colour in (
+            (0.95, told, BLACK),
+            (0.60, "Black: positive.", BLACK),
+            (0.52, "Vermilion: negative.", VERMILION),
+        ):
+            axes[1, 0].text(
+                0.0, place, text, color=colour, va="top", transform=axes[1, 0].transAxes
+            )
+        for column, (name, values) in enumerate(panels.items(), start=1):
+            _contours(axes[0, column], x, y, values, levels)
+            axes[0, column].set_title(name)
+            _contours(axes[1, column], x, y, values - full, levels)
+            axes[1, column].set_title(f"{name} − full")
+        for axis in (axes[0, 0], *axes[1, 1:]):
+            axis.set_xlabel(axis_label(plane.direct))
+            axis.tick_params(labelbottom=True)
+        for axis in (axes[0, 0], axes[1, 1]):
+            axis.set_ylabel(axis_label(plane.indirect))
+            axis.tick_params(labelleft=True)
+        axes[0, 0].set_xlim(x.max(), x.min())
+        axes[0, 0].set_ylim(y.max(), y.min())
+    return path
 
 
 def _contours(
@@ -99,7 +105,7 @@ def plane_slice(
     *,
     count: int = 2,
 ) -> Path:
-    """Slices along the indirect dimension: the strongest direct frequency, and one of median height.
+    """Slices along the indirect dimension: at the strongest direct frequency, and at a weaker one.
 
     Args:
         plane: fully sampled.
@@ -115,25 +121,33 @@ def plane_slice(
     )  # fmt: skip
     order = tops[np.argsort(-heights[tops])]
     rows = [int(order[place]) for place in np.linspace(0, (len(order) - 1) / 2, count).astype(int)]
-    figure, axes = grid(1, count, height=4.8)
-    y = plane_axis(plane.indirect, full.shape[1])
-    shifts = plane_axis(plane.direct, full.shape[0])
-    for axis, row in zip(axes[0], rows, strict=True):
-        drawn = {
-            name: intensities(plane, spectrum(plane, fid))[row] for name, fid in estimates.items()
-        }
-        scale = float(np.abs(full[row]).max()) or 1.0
-        spectra_overlay(
-            axis, y, full[row] / scale, {n: v / scale for n, v in drawn.items()}, "fully sampled"
+    with drawing(path, 1, count, height=4.8) as axes:
+        y = plane_axis(plane.indirect, full.shape[1])
+        shifts = plane_axis(plane.direct, full.shape[0])
+        for axis, row in zip(axes[0], rows, strict=True):
+            drawn = {
+                name: intensities(plane, spectrum(plane, fid))[row]
+                for name, fid in estimates.items()
+            }
+            scale = float(np.abs(full[row]).max()) or 1.0
+            spectra_overlay(
+                axis,
+                y,
+                full[row] / scale,
+                {n: v / scale for n, v in drawn.items()},
+                "fully sampled",
+            )
+            axis.set_xlim(y.max(), y.min())
+            axis.set_xlabel(axis_label(plane.indirect))
+            where = f"{shifts[row]:.2f} {axis_unit(plane.direct)}"
+            axis.set_title(f"Slice at {where} ({plane.direct.nucleus})")
+        axes[0, 0].set_ylabel("intensity (of the slice's tallest point);\nbelow: estimate − full")
+        axes[0, 0].figure.legend(
+            *axes[0, 0].get_legend_handles_labels(),
+            loc="outside upper center",
+            ncols=len(estimates) + 1,
         )
-        axis.set_xlim(y.max(), y.min())
-        axis.set_xlabel(axis_label(plane.indirect))
-        axis.set_title(f"Slice at {shifts[row]:.2f} {axis_unit(plane.direct)} ({plane.direct.nucleus})")
-    axes[0, 0].set_ylabel("intensity (of the slice's tallest point);\nbelow: estimate − full")
-    figure.legend(
-        *axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(estimates) + 1
-    )
-    return save(figure, path)
+    return path
 
 
 def plane_axis(axis: Axis, points: int) -> Float[np.ndarray, " points"]:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Complex, Float
 
 from ipads_stream.core.sample import Sample
-from ipads_stream.evaluation.figures import BLACK, COLOURS, GREY, VERMILION, grid, save
+from ipads_stream.evaluation.figures import BLACK, COLOURS, GREY, VERMILION, drawing
 from ipads_stream.physics.spectrum import fid as fid_of
 from ipads_stream.physics.spectrum import spectrum
 
@@ -36,14 +36,18 @@ def sample_gallery(
     draw = _draw_signal if is_signal else _draw_arrays
     arrays = {**sample.inputs, **sample.targets}
     num_columns = 2 if is_signal else len(arrays)
-    figure, axes = grid(count, num_columns, height=0.5 + 1.9 * count)
-    for row in range(count):
-        values = {name: np.asarray(array[row]) for name, array in arrays.items()}
-        draw(axes[row], values, dwell, titles[row], row == count - 1)
-    if is_signal:
-        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
-        figure.legend(*axes[0, 1].get_legend_handles_labels(), loc="outside upper right", ncols=2)
-    return save(figure, path)
+    with drawing(path, count, num_columns, height=0.5 + 1.9 * count) as axes:
+        for row in range(count):
+            values = {name: np.asarray(array[row]) for name, array in arrays.items()}
+            draw(axes[row], values, dwell, titles[row], row == count - 1)
+        if is_signal:
+            axes[0, 0].figure.legend(
+                *axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=3
+            )
+            axes[0, 0].figure.legend(
+                *axes[0, 1].get_legend_handles_labels(), loc="outside upper right", ncols=2
+            )
+    return path
 
 
 def _name(sample: Sample, row: int) -> str:
@@ -58,7 +62,7 @@ def _draw_signal(
     fid, mask, target = values["fid"], values["mask"], values["spectrum"]
     time = np.arange(len(fid)) * dwell
     axes[0].axhline(0, color=GREY, linewidth=0.6)
-    axes[0].plot(time, fid_of(target).real, color=GREY, linewidth=1, label="full signal, noise-free")
+    axes[0].plot(time, fid_of(target).real, color=GREY, linewidth=1, label="full, noise-free")
     axes[0].plot(
         time[mask], fid.real[mask], "o", color=VERMILION, markersize=3.2, label="sampled points"
     )
@@ -89,8 +93,13 @@ def _draw_arrays(
             axis.plot(shown.astype(float), color=BLACK, drawstyle="steps-mid")
             axis.set_xlabel("point")
         else:
-            middle = shown.reshape(-1, *shown.shape[-2:])[shown.reshape(-1, *shown.shape[-2:]).shape[0] // 2]
-            axis.imshow(middle.astype(float), cmap="gray", aspect="auto", interpolation="nearest")
+            planes = shown.reshape(-1, *shown.shape[-2:])
+            axis.imshow(
+                planes[len(planes) // 2].astype(float),
+                cmap="gray",
+                aspect="auto",
+                interpolation="nearest",
+            )
 
 
 def spectra_overlay(
@@ -141,19 +150,21 @@ def synthetic_spectra(
         path: of the PNG.
         dwell: s, from point to point.
     """
-    figure, axes = grid(1, len(rows), height=5.2)
-    target = sample.targets["spectrum"].numpy()
-    frequency = centred_frequency(target.shape[1], dwell)
-    for axis, (title, row) in zip(axes[0], rows.items(), strict=True):
-        drawn = {name: np.abs(e[row]) for name, e in estimates.items() if row < len(e)}
-        spectra_overlay(axis, frequency, np.abs(target[row]), drawn, "target")
-        axis.set_title(title)
-        axis.set_xlabel("frequency (Hz)")
-    axes[0, 0].set_ylabel("|spectrum| (a.u.); below: estimate − target")
-    figure.legend(
-        *axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(estimates) + 1
-    )
-    return save(figure, path)
+    with drawing(path, 1, len(rows), height=5.2) as axes:
+        target = sample.targets["spectrum"].numpy()
+        frequency = centred_frequency(target.shape[1], dwell)
+        for axis, (title, row) in zip(axes[0], rows.items(), strict=True):
+            drawn = {name: np.abs(e[row]) for name, e in estimates.items() if row < len(e)}
+            spectra_overlay(axis, frequency, np.abs(target[row]), drawn, "target")
+            axis.set_title(title)
+            axis.set_xlabel("frequency (Hz)")
+        axes[0, 0].set_ylabel("|spectrum| (a.u.); below: estimate − target")
+        axes[0, 0].figure.legend(
+            *axes[0, 0].get_legend_handles_labels(),
+            loc="outside upper center",
+            ncols=len(estimates) + 1,
+        )
+    return path
 
 
 def mask_picture(masks: Bool[np.ndarray, "rows points"], path: Path) -> Path:
@@ -163,20 +174,22 @@ def mask_picture(masks: Bool[np.ndarray, "rows points"], path: Path) -> Path:
         masks: True where sampled.
         path: of the PNG.
     """
-    figure, axes = grid(1, 2, height=3.6)
-    shown = masks[:40]
-    axes[0, 0].imshow(~shown, cmap="gray", aspect="auto", interpolation="nearest", vmin=0, vmax=1)
-    axes[0, 0].set_title(f"Sampled points (black) of {len(shown)} signals")
-    axes[0, 0].set_ylabel("signal")
-    points = np.arange(masks.shape[1])
-    axes[0, 1].bar(points, 100 * masks.mean(axis=0), width=1.0, color=GREY)
-    axes[0, 1].set_title(f"How often each point is sampled ({len(masks)} signals)")
-    axes[0, 1].set_ylabel("sampled (%)")
-    axes[0, 1].set_ylim(0, 102)
-    axes[0, 1].margins(x=0.0)
-    for axis in axes[0]:
-        axis.set_xlabel("point of the signal")
-    return save(figure, path)
+    with drawing(path, 1, 2, height=3.6) as axes:
+        shown = masks[:40]
+        axes[0, 0].imshow(
+            ~shown, cmap="gray", aspect="auto", interpolation="nearest", vmin=0, vmax=1
+        )
+        axes[0, 0].set_title(f"Sampled points (black) of {len(shown)} signals")
+        axes[0, 0].set_ylabel("signal")
+        points = np.arange(masks.shape[1])
+        axes[0, 1].bar(points, 100 * masks.mean(axis=0), width=1.0, color=GREY)
+        axes[0, 1].set_title(f"How often each point is sampled ({len(masks)} signals)")
+        axes[0, 1].set_ylabel("sampled (%)")
+        axes[0, 1].set_ylim(0, 102)
+        axes[0, 1].margins(x=0.0)
+        for axis in axes[0]:
+            axis.set_xlabel("point of the signal")
+    return path
 
 
 def centred_frequency(points: int, dwell: float) -> Float[np.ndarray, " points"]:

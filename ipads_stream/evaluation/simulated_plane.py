@@ -53,7 +53,13 @@ def simulated_plane(
     fid = fid + noise * np.abs(fid).max() * thermal
     t1_window = np.cos(0.5 * np.pi * np.arange(num_indirect) / num_indirect)
     return Plane(
-        "simulated protein", fid.astype(np.complex64), direct, indirect, "processed", t1_window, True
+        "simulated protein",
+        fid.astype(np.complex64),
+        direct,
+        indirect,
+        "processed",
+        t1_window,
+        True,
     )
 
 

@@ -40,7 +40,7 @@ class SyntheticTest:
     estimates: dict[float, dict[str, np.ndarray]] = field(default_factory=dict)
 
 
-def test_synthetic(
+def synthetic_test(
     system: System,
     methods: Mapping[str, Method],
     rates: Sequence[float],
@@ -77,9 +77,6 @@ def test_synthetic(
             raise ConfigError("system", system.name, "a system with fid, mask and spectrum")
         _test_rate(test, sample, methods, float(rate), fewer or {})
     return test
-
-
-test_synthetic.__test__ = False  # type: ignore[attr-defined]  # not for pytest to collect
 
 
 def _test_rate(

@@ -36,12 +36,17 @@ class Column:
         value = row.get(self.key)
         if not _is_number(value):
             return MISSING if value is None else str(value)
-        shown = format(value * self.factor, self.form)
+        shown = self.shown(value)
         around = [row.get(key) for key in self.spread]
         if not around or not all(_is_number(bound) for bound in around):
             return shown
-        bounds = [format(bound * self.factor, self.form) for bound in around]
-        return f"{shown} ± {bounds[0]}" if len(bounds) == 1 else f"{shown} [{', '.join(bounds)}]"
+        if len(around) == 1:
+            return f"{shown} ± {self.shown(around[0]).lstrip('+')}"
+        return f"{shown} [{', '.join(self.shown(bound) for bound in around)}]"
+
+    def shown(self, value: float) -> str:
+        """A number as it stands in the table."""
+        return format(value if self.factor == 1.0 else value * self.factor, self.form)
 
 
 def best_cells(
@@ -63,7 +68,7 @@ def best_cells(
         by_group: dict[Any, list[tuple[float, int]]] = {}
         for number, row in enumerate(rows):
             if _is_number(row.get(column.key)) and not row.get("is_partial"):
-                shown = float(format(row[column.key] * column.factor, column.form))
+                shown = float(column.shown(row[column.key]))
                 by_group.setdefault(row.get(group) if group else None, []).append((shown, number))
         for values in by_group.values():
             if len(values) > 1:
@@ -110,12 +115,9 @@ def html_table(
         ]
         body.append(f"<tr{' class=starts' * starts}>{''.join(cells)}</tr>")
     told = f"<caption>{html.escape(caption)}</caption>" if caption else ""
-    return (
-        f"<table>{told}<thead><tr>{head}</tr></thead><tbody>\n" + "\n".join(body) + "</tbody></table>"
-    )
+    lines = "\n".join(body)
+    return f"<table>{told}<thead><tr>{head}</tr></thead><tbody>\n{lines}</tbody></table>"
 
 
 def _is_number(value: Any) -> bool:
-    return (
-        isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    )
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

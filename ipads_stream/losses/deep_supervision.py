@@ -9,11 +9,15 @@ from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.sample import Sample
 
 
-class DeepSupervision(torch.nn.Module):
-    """Relative error of each phase: ``w_p ||X_p - X|| / ||X||``, summed over phases p.
+EPS = 1e-3
 
-    Relative, because RLNE is what is reported and amplitudes span a decade; over all phases, so
-    that each learns to remove artefacts by itself (article Eq. 9 and Fig. 4).
+
+class DeepSupervision(torch.nn.Module):
+    """Relative error of each phase: ``(w_p / P) sqrt(||X_p - X||^2 / ||X||^2 + eps^2)``, summed.
+
+    Relative, because RLNE is what is reported and amplitudes span a decade; over all P phases, so
+    that each learns to remove artefacts by itself (article Eq. 9 and Fig. 4). The small eps = 1e-3
+    rounds the tip of the root, where the gradient of a finished sample would not fade.
 
     Args:
         discount: ``w_p = discount^(P - p)``: weight of earlier phases; 1 weighs all alike.
@@ -33,15 +37,16 @@ class DeepSupervision(torch.nn.Module):
         """Per-sample terms ``phase_1 .. phase_P``, each (B,), from ``predictions["phases"]``
         (P, B, N) complex."""
         target = sample.targets[self.target]
-        scale = norm(target).clamp_min(torch.finfo(torch.float32).tiny)
         phases = predictions["phases"]
+        scale = energy(target).clamp_min(torch.finfo(torch.float32).tiny)
+        errors = [(energy(phase - target) / scale + EPS**2).sqrt() for phase in phases]
         return {
-            f"phase_{p + 1}": self.discount ** (len(phases) - 1 - p) * norm(phase - target) / scale
-            for p, phase in enumerate(phases)
+            f"phase_{p + 1}": self.discount ** (len(errors) - 1 - p) / len(errors) * error
+            for p, error in enumerate(errors)
         }
 
 
-def norm(x: Tensor) -> Tensor:
-    """l2 norm of each sample, (B, ...) -> (B,), with a finite gradient at zero."""
+def energy(x: Tensor) -> Tensor:
+    """Sum of squared magnitudes of each sample, (B, ...) -> (B,)."""
     squares = torch.view_as_real(x).square() if x.is_complex() else x.square()
-    return (squares.flatten(1).sum(1) + 1e-20).sqrt()
+    return squares.flatten(1).sum(1)

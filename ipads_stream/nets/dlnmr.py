@@ -8,11 +8,12 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ipads_stream.core.errors import ConfigError
+
 
 def _check(name: str, value: object, valid: bool, allowed: str) -> None:
-    """Raise a ValueError that names the argument, its value and what is allowed."""
     if not valid:
-        raise ValueError(f"{name} is {value!r}, allowed: {allowed}")
+        raise ConfigError(name, value, allowed)
 
 
 def _is_count(value: object, least: int) -> bool:
@@ -30,32 +31,40 @@ def _wrap(features: Tensor, width: int) -> Tensor:
 class DenseBlock(nn.Module):
     """Map features h_0 to a correction with densely connected circular convolutions.
 
-    h_l = [h_(l-1), ReLU(W_l * h_(l-1) + b_l)], correction = W_out h_L + b_out (1 x 1, zero at first).
+    h_l = [h_(l-1), ReLU(W_l * h_(l-1) + b_l)], correction = W_o h_L + b_o (1 x 1, zero at first).
     Shapes: (batch, channels, points) -> (batch, out_channels, points).
     Source: Qu et al. 2020, Angew. Chem., arXiv 1904.05168.
     """
 
     def __init__(
-        self, *, channels: int, out_channels: int, growth: int, kernel: int, dilations: Sequence[int]
+        self,
+        *,
+        channels: int,
+        out_channels: int,
+        growth: int,
+        kernel: int,
+        dilations: Sequence[int],
     ) -> None:
         super().__init__()
         widths = [channels + growth * layer for layer in range(len(dilations) + 1)]
-        self.layers = nn.ModuleList(
+        layers = [
             nn.Conv1d(width, growth, kernel, dilation=dilation)
-            for width, dilation in zip(widths, dilations)
-        )
+            for width, dilation in zip(widths, dilations, strict=False)
+        ]
+        self.reach = [dilation * (kernel // 2) for dilation in dilations]
         self.out = nn.Conv1d(widths[-1], out_channels, 1)
-        for layer in self.layers:
+        for layer in layers:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            nn.init.zeros_(layer.bias)
+        for layer in (*layers, self.out):
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
         nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        self.layers = nn.ModuleList(layers)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return the correction (batch, out_channels, points) of features (batch, channels, points)."""
-        for layer in self.layers:
-            width = layer.dilation[0] * (layer.kernel_size[0] // 2)
-            grown = functional.relu(layer(_wrap(features, width)))
+        """Map features (batch, channels, points) to (batch, out_channels, points)."""
+        for layer, reach in zip(self.layers, self.reach, strict=True):
+            grown = functional.relu(layer(_wrap(features, reach)))
             features = torch.cat([features, grown], dim=1)
         return self.out(features)
 
@@ -68,18 +77,18 @@ class DLNMR(nn.Module):
     F is the orthonormal Fourier transform, D_k a dense block on real and imaginary parts, M_k real
     feature maps that carry what a phase has found past data consistency to the next, M_0 = 0,
     X_0 = F y. Signals are divided by max |F y| inside, so the output scales with the input.
-    Shapes: fid (batch, points) complex, mask (batch, points) bool.
+    Shapes: fid (batch, points) complex, mask (batch, points) bool; one dilation per dense layer.
     Source: Qu et al. 2020, Angew. Chem., arXiv 1904.05168; M_k and the dilations are additions.
     """
 
     def __init__(
         self,
         *,
-        phases: int = 5,
+        phases: int = 12,
         growth: int = 24,
         kernel: int = 5,
-        dilations: Sequence[int] = (1, 2, 4, 1),
-        memory: int = 8,
+        dilations: Sequence[int] = (1, 3),
+        memory: int = 24,
         consistency: float = math.inf,
     ) -> None:
         super().__init__()
@@ -121,11 +130,11 @@ class DLNMR(nn.Module):
         memory = scale.new_zeros(batch, self.memory, points)
         estimates = []
         for block in self.blocks:
-            parts = rearrange(torch.view_as_real(spectrum), "batch points part -> batch part points")
+            parts = rearrange(torch.view_as_real(spectrum), "b points part -> b part points")
             state = torch.cat([parts, memory], dim=1)
             state = state + block(state)
             memory = state[:, 2:]
-            parts = rearrange(state[:, :2], "batch part points -> batch points part")
+            parts = rearrange(state[:, :2], "b part points -> b points part")
             signal = torch.fft.ifft(torch.view_as_complex(parts.contiguous()), dim=-1, norm="ortho")
             signal = torch.where(mask, torch.lerp(signal, measured, self.weight), signal)
             spectrum = torch.fft.fft(signal, dim=-1, norm="ortho")

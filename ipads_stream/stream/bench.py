@@ -15,6 +15,7 @@ import numpy as np
 
 from ipads_stream import __version__
 from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.files import write_text
 from ipads_stream.stream.freeze import Frozen, freeze
 from ipads_stream.stream.produce import produce
 from ipads_stream.stream.stream import Stream
@@ -49,7 +50,9 @@ def measure(
         for fmt, name in (("npy", "memory-mapped NumPy"), ("hdf5", "HDF5")):
             frozen = Frozen(freeze(stored, Path(folder) / fmt, STORED, fmt=fmt))
             reader = frozen.stream(batch_size=batch_size, threads=0, device=device)
-            rows.append(_row(f"read stored, {name}", _median(_stepper(reader), seconds), batch_size))
+            rows.append(
+                _row(f"read stored, {name}", _median(_stepper(reader), seconds), batch_size)
+            )
     return rows
 
 
@@ -105,7 +108,7 @@ def _hand_over(ready: Any, seconds: float) -> float:
     until = time.perf_counter() + seconds
     while time.perf_counter() < until or len(times) < 3:
         times.append(rested())
-    items.close()  # type: ignore[attr-defined]
+    items.close()
     return float(np.median(times))
 
 
@@ -128,6 +131,4 @@ def write(rows: list[dict[str, Any]], path: Path) -> None:
         "python": platform.python_version(),
         "rows": rows,
     }
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(partial, path)
+    write_text(path, json.dumps(content, indent=1) + "\n")

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ipads_stream.core.backend import resolve_device
+from ipads_stream.core.backend import on_stream, resolve_device
+from ipads_stream.core.handover import to_torch
 from ipads_stream.core.sample import Arrays, Sample
 
 
@@ -42,7 +43,7 @@ class Device:
 
     def hand_over(self, sample: Sample) -> Sample:
         """The batch as tensors; parameters stay on the host."""
-        batch = _converted(sample, lambda array: torch.from_numpy(np.ascontiguousarray(array)))
+        batch = _converted(sample, lambda array: to_torch(np.ascontiguousarray(array)))
         return replace(batch, weight=torch.from_numpy(sample.weight))
 
     def receive(self, sample: Sample) -> None:
@@ -55,21 +56,17 @@ class CudaDevice(Device):
     _local = threading.local()
 
     def __enter__(self) -> Device:
-        from ipads_stream.core.handover import cupy_stream
-
         if not hasattr(self._local, "stream"):
             self._local.stream = torch.cuda.Stream()
         self._stack = ExitStack()
         self._stack.enter_context(torch.cuda.stream(self._local.stream))
-        self._stack.enter_context(cupy_stream(self._local.stream))
+        self._stack.enter_context(on_stream(torch.cuda.current_device(), self._local.stream))
         return self
 
     def __exit__(self, *failure: Any) -> None:
         self._stack.close()
 
     def hand_over(self, sample: Sample) -> Sample:
-        from ipads_stream.core.handover import to_torch
-
         batch = _converted(sample, lambda array: to_torch(array).clone())
         batch = replace(batch, weight=torch.from_numpy(sample.weight).to("cuda"))
         # Waits in the producer's thread only: the consumer takes batches that are finished.

@@ -91,13 +91,13 @@ def handle_nonfinite(
     bad = np.flatnonzero(~is_finite(sample, xp))
     if not len(bad):
         return sample, []
-    events = [
+    events: list[dict[str, Any]] = [
         {
             "index": int(keys.indices[row]),
             "split": keys.split,
             "seed": keys.seed,
             "policy": policy,
-            "params": row_of(sample.params, row),
+            "params": row_of(sample.params, int(row)),
         }
         for row in bad
     ]
@@ -115,9 +115,7 @@ def handle_nonfinite(
 
 
 def _substituted(sample: Sample, bad: np.ndarray, system: System, keys: Keys, xp: Any) -> Sample:
-    sample = Sample(
-        dict(sample.inputs), dict(sample.targets), dict(sample.params), sample.weight
-    )
+    sample = Sample(dict(sample.inputs), dict(sample.targets), dict(sample.params), sample.weight)
     for attempt in range(ATTEMPTS):
         again = Keys(keys.seed, f"{keys.split}/substitute/{attempt}", keys.indices[bad])
         other = simulate(system, again, xp)

@@ -54,9 +54,10 @@ def freeze(
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
     try:
-        with _Writer(partial, fmt, num_samples) as writer, tqdm(
-            total=num_samples, unit=" samples", disable=not bar
-        ) as progress:
+        with (
+            _Writer(partial, fmt, num_samples) as writer,
+            tqdm(total=num_samples, unit=" samples", disable=not bar) as progress,
+        ):
             for start in range(0, num_samples, stream.batch_size):
                 stop = min(start + stream.batch_size, num_samples)
                 writer.put(start, stream.sample(range(start, stop)))

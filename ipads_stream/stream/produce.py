@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -12,7 +12,7 @@ Item = TypeVar("Item")
 
 def produce(
     make: Callable[[int], Item], start: int, *, threads: int, depth: int
-) -> Iterator[tuple[Item, int]]:
+) -> Generator[tuple[Item, int], None, None]:
     """Yields ``make(start), make(start + 1), ...`` and the number of items that lay ready.
 
     At most ``depth`` items are made ahead.

@@ -48,7 +48,12 @@ def replay(system: System, record: dict[str, Any], *, device: str = "cpu") -> Sa
         allowed = f"{here}, the hash of the configuration given"
         raise ConfigError("record.config_hash", record["config_hash"], allowed)
     stream = Stream(
-        system, seed=record["seed"], split=record["split"], batch_size=1, device=device, threads=0,
+        system,
+        seed=record["seed"],
+        split=record["split"],
+        batch_size=1,
+        device=device,
+        threads=0,
         on_nonfinite="mask",
     )
     sample = stream.sample([record["index"]])

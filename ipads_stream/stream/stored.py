@@ -52,6 +52,8 @@ class Stored:
 class _Repeating(Keys):
     """Keys whose sample index starts anew after ``period`` samples, except for some names."""
 
+    _fresh: dict[str, Key]
+
     def __init__(self, keys: Keys, period: int, fresh: tuple[str, ...]) -> None:
         super().__init__(keys.seed, keys.split, keys.indices % np.uint64(period))
         object.__setattr__(self, "_fresh", {name: keys[name] for name in fresh})

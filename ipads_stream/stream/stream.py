@@ -155,9 +155,7 @@ class Stream(IterableDataset):
         keys = Keys(self.seed, self.split, indices)
         with Device.of(self.device) as device:
             sample = simulate(self.system, keys, self.xp)
-            sample, events = handle_nonfinite(
-                sample, self.system, keys, self.xp, self.on_nonfinite
-            )
+            sample, events = handle_nonfinite(sample, self.system, keys, self.xp, self.on_nonfinite)
             provenance = Provenance(
                 system=self.system.name,
                 seed=self.seed,
@@ -249,6 +247,7 @@ class Stream(IterableDataset):
             raise ConfigError("state.step", step, "a whole number, at least 0")
         self.step = step
         self._jumps += 1
+
 
 def _as_indices(indices: Sequence[int]) -> np.ndarray:
     for index in indices:

@@ -48,7 +48,8 @@ class DLNMR:
         phase: rad.
         decay: T2*, s.
         rate: share of points that is measured.
-        snr: tallest amplitude over the noise standard deviation of one point; None: no noise.
+        snr: tallest point of the noise-free spectrum over the standard deviation of the complex
+            noise (the same in every point of signal and spectrum); None: no noise.
         points: N, complex points of a signal.
         dwell: s, time from point to point.
         schedule: name of the sampling schedule (acquisition/masks.py).
@@ -73,14 +74,14 @@ class DLNMR:
             if key == "snr" and value is None:
                 continue
             integer = key == "num_peaks"
-            checked = as_distribution(
-                key, value, within=within, quantity=quantity, integer=integer
-            )
+            checked = as_distribution(key, value, within=within, quantity=quantity, integer=integer)
             object.__setattr__(self, key, checked)
         if isinstance(self.points, bool) or not isinstance(self.points, int) or self.points < 2:
             raise ConfigError("points", self.points, "a whole number, at least 2")
-        if isinstance(self.dwell, bool) or not isinstance(self.dwell, (int, float)) or not (
-            0 < self.dwell < math.inf
+        if (
+            isinstance(self.dwell, bool)
+            or not isinstance(self.dwell, (int, float))
+            or not (0 < self.dwell < math.inf)
         ):
             raise ConfigError("dwell", self.dwell, "a time in seconds, above 0")
         object.__setattr__(self, "dwell", float(self.dwell))
@@ -132,12 +133,14 @@ class DLNMR:
         )
         counts = num_sampled(params["rate"], self.points)
         mask = xp.asarray(SCHEDULES[self.schedule](keys["mask"], self.points, counts))
+        target = spectrum(full)
         measured = full
         if self.snr is not None:
-            sigma = xp.asarray(params["amplitude"].max(axis=1) / params["snr"], dtype=xp.float32)
+            height = xp.max(xp.abs(target), axis=1)
+            sigma = height / xp.asarray(params["snr"], dtype=xp.float32)
             measured = full + complex_noise(keys["noise"], sigma, self.points, xp)
         return Sample(
             inputs={"fid": xp.where(mask, measured, xp.zeros_like(full)), "mask": mask},
-            targets={"spectrum": spectrum(full)},
+            targets={"spectrum": target},
             params=params,
         )

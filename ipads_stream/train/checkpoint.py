@@ -7,8 +7,8 @@ somewhere else cannot run code.
 
 from __future__ import annotations
 
-import os
 import pickle
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,15 @@ import torch
 from lightning.pytorch import Trainer
 
 from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.files import replacing
 
 EXTRA = "ipads_stream"
 
 
 def save(trainer: Trainer, path: Path) -> None:
     """Writes a checkpoint that replaces an older one only when it is complete."""
-    partial = path.with_name(f".{path.name}.partial")
-    trainer.save_checkpoint(partial, weights_only=False)
-    if trainer.is_global_zero:
-        os.replace(partial, path)
+    with replacing(path) if trainer.is_global_zero else nullcontext(path) as partial:
+        trainer.save_checkpoint(partial, weights_only=False)
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,10 +12,12 @@ from typing import Any
 import torch
 
 from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.files import write_text
 from ipads_stream.stream.stream import Stream
 from ipads_stream.systems import System
 from ipads_stream.train.checkpoint import read_checkpoint
 from ipads_stream.train.supervised import Supervised
+from ipads_stream.train.tracker import is_first_process
 
 CONFIG = "config.json"
 
@@ -70,8 +71,9 @@ def train_run(run: Run) -> tuple[bool, Path]:
     with torch.random.fork_rng(devices=[]):  # weights follow the seed, the global state stays
         torch.manual_seed(config["seed"])
         net, loss = run.build_net(), run.build_loss()
-    output.mkdir(parents=True, exist_ok=True)
-    write_atomically(output / CONFIG, json.dumps(config, indent=1))
+    if is_first_process():
+        output.mkdir(parents=True, exist_ok=True)
+        write_text(output / CONFIG, json.dumps(config, indent=1))
     finished = run.trainer.fit(
         net=net,
         loss=loss,
@@ -81,9 +83,9 @@ def train_run(run: Run) -> tuple[bool, Path]:
         output=output,
         resume=resume,
     )
-    if stream.failures:
+    if stream.failures and is_first_process():
         lines = "".join(json.dumps(event) + "\n" for event in stream.failures)
-        write_atomically(output / "failures.jsonl", lines)
+        write_text(output / "failures.jsonl", lines)
     return finished, output
 
 
@@ -94,6 +96,8 @@ def _folder(config: dict[str, Any], name: str) -> Path:
         output = Path(config["resume"]).parent
     else:
         output = Path("runs") / time.strftime(f"{name}-%Y%m%d-%H%M%S")
+    if not is_first_process():
+        return output  # of several processes, the first looks after the folder
     holds_a_run = (output / "run.ckpt").exists() or (output / "metrics.jsonl").exists()
     goes_on = config["resume"] is not None and output == Path(config["resume"]).parent
     if holds_a_run and not goes_on:
@@ -108,10 +112,3 @@ def _check_resume(path: str, config: dict[str, Any]) -> None:
     for key in ("seed", "net", "loss"):
         if before[key] != config[key]:
             raise ConfigError(key, config[key], f"{before[key]!r}, as in {path}")
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a file that is either complete or not there."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text)
-    os.replace(partial, path)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,6 +26,9 @@ from ipads_stream.train.saving import Saving
 from ipads_stream.train.tracker import finish, loggers
 
 
+FLOOR = 0.005  # of the learning rate at the end of the budget
+
+
 @dataclass(frozen=True, kw_only=True)
 class Supervised:
     """AdamW with a cosine learning rate over the budget, on batches that never repeat.
@@ -37,13 +42,15 @@ class Supervised:
         max_time: s, budget; the learning rate then depends on the machine's speed.
         precision: Lightning's name, e.g. "32-true", "bf16-mixed".
         devices: processes; more than one trains with DDP, sharding the stream.
+        num_threads: of torch on the CPU; small networks are fastest with one, and leave the other
+            processors to the stream.
         val_every: steps between validations; 0: none.
         val_samples: samples of the validation split.
         save_every: s between checkpoints.
         bar: show a progress bar.
     """
 
-    learning_rate: float = 2e-3
+    learning_rate: float = 4e-3
     warmup: float = 0.05
     weight_decay: float = 0.0
     clip: float = 1.0
@@ -52,6 +59,7 @@ class Supervised:
     max_time: float | None = None
     precision: str = "32-true"
     devices: int = 1
+    num_threads: int = 1
     val_every: int = 500
     val_samples: int = 256
     save_every: float = 60.0
@@ -100,15 +108,18 @@ class Supervised:
         Returns:
             Whether the budget was used up; False after an interrupt (which saves, too).
         """
+        # What Lightning found in the machine is doctor's to tell, not every run's.
+        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
         steps = self._steps(stream.batch_size)
-        training = _Training(self, net, loss, stream, config, steps)
+        timer = None if self.max_time is None else Timer(timedelta(seconds=self.max_time))
+        training = _Training(self, net, loss, stream, config, steps, timer)
         interrupt = Interrupt()
         saving = Saving(output / "run.ckpt", every=self.save_every)
         callbacks: list[Callback] = [interrupt, saving]
         if self.bar:
             callbacks.append(TQDMProgressBar(refresh_rate=10))
-        if self.max_time is not None:
-            callbacks.append(Timer(timedelta(seconds=self.max_time), verbose=False))
+        if timer is not None:
+            callbacks.append(timer)
         if resume is not None:
             stream.load_state_dict(read_checkpoint(resume)["stream"])
         trainer = Trainer(
@@ -131,15 +142,21 @@ class Supervised:
             enable_progress_bar=self.bar,
             default_root_dir=str(output),
         )
+        threads_before = torch.get_num_threads()
+        torch.set_num_threads(self.num_threads)
         try:
-            trainer.fit(
-                training,
-                train_dataloaders=_Endless(stream),
-                val_dataloaders=_Held(validation, self.val_samples),
-                ckpt_path=None if resume is None else str(resume),
-                weights_only=True,
-            )
+            with warnings.catch_warnings():
+                # Lightning's own: it uses what torch deprecates, and asks for worker processes.
+                warnings.filterwarnings("ignore", module="lightning")
+                trainer.fit(
+                    training,
+                    train_dataloaders=_Endless(stream),
+                    val_dataloaders=_Held(validation, self.val_samples),
+                    ckpt_path=None if resume is None else str(resume),
+                    weights_only=True,
+                )
         finally:
+            torch.set_num_threads(threads_before)
             finish()
         return not interrupt.requested
 
@@ -149,11 +166,12 @@ class Supervised:
         return min(limits, default=None)
 
     def rate(self, progress: float) -> float:
-        """Learning rate at a share of the budget: linear rise, then half a cosine to zero."""
+        """Learning rate at a share of the budget: linear rise, then half a cosine to 0.5 %."""
         if progress < self.warmup:
             return self.learning_rate * max(progress / self.warmup, 1e-3)
         share = (progress - self.warmup) / max(1.0 - self.warmup, 1e-9)
-        return self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * min(share, 1.0)))
+        cosine = 0.5 * (1.0 + math.cos(math.pi * min(share, 1.0)))
+        return self.learning_rate * (FLOOR + (1.0 - FLOOR) * cosine)
 
 
 class _Training(LightningModule):
@@ -165,16 +183,21 @@ class _Training(LightningModule):
         stream: Stream,
         config: dict[str, Any],
         steps: int | None,
+        timer: Timer | None,
     ) -> None:
         super().__init__()
         self.net, self.loss = net, loss
-        self.settings, self.stream, self.config, self.steps = settings, stream, config, steps
+        self.settings, self.stream, self.config = settings, stream, config
+        self.steps, self.timer = steps, timer
         self.next_step = 0
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         settings = self.settings
         return torch.optim.AdamW(
-            self.net.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+            self.net.parameters(),
+            lr=settings.learning_rate,
+            betas=(0.9, 0.99),
+            weight_decay=settings.weight_decay,
         )
 
     def progress(self) -> float:
@@ -182,9 +205,8 @@ class _Training(LightningModule):
         shares = [0.0]
         if self.steps is not None:
             shares.append(self.global_step / self.steps)
-        for callback in self.trainer.callbacks:
-            if isinstance(callback, Timer) and self.settings.max_time is not None:
-                shares.append(callback.time_elapsed() / self.settings.max_time)
+        if self.timer is not None and self.settings.max_time is not None:
+            shares.append(self.timer.time_elapsed() / self.settings.max_time)
         return max(shares)
 
     def on_train_batch_start(self, batch: Sample, batch_idx: int) -> None:

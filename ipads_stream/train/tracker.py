@@ -78,6 +78,8 @@ def loggers(settings: dict[str, Any], config: dict[str, Any], output: Path) -> l
     modes = ("offline", "online", "disabled")
     if settings.get("mode") not in modes:
         raise ConfigError("logger.mode", settings.get("mode"), f"one of {', '.join(modes)}")
+    if not is_first_process():
+        return [JsonLines(output)]
     import wandb
     from lightning.pytorch.loggers import WandbLogger
 
@@ -90,6 +92,11 @@ def loggers(settings: dict[str, Any], config: dict[str, Any], output: Path) -> l
         settings=wandb.Settings(silent=True, console="off"),
     )
     return [JsonLines(output), WandbLogger(experiment=run, save_dir=str(output))]
+
+
+def is_first_process() -> bool:
+    """Whether this is the process, of several, that writes."""
+    return not getattr(rank_zero_only, "rank", 0)
 
 
 def finish() -> None:

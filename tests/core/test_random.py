@@ -184,7 +184,7 @@ def test_shapes():
     assert random.uniform(key).shape == (3,)
     assert random.normal(key, (2, 5)).shape == (3, 2, 5)
     assert random.words(key, 0).shape == (3, 0)
-    assert random.normal(Keys(0, "train", [])["x"], (4,)).shape == (0, 4)
+    assert random.normal(Keys(0, "train", np.arange(0))["x"], (4,)).shape == (0, 4)
 
 
 @pytest.mark.parametrize(

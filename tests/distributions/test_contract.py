@@ -144,9 +144,7 @@ def test_bad_values_name_the_key(build, key):
 
 def test_a_parameter_must_fit_its_quantity():
     with pytest.raises(ConfigError, match=r"decay\.unit='Hz'.*'ms'"):
-        as_distribution(
-            "decay", Uniform(low=1, high=2, unit="Hz"), within=(0, 10), quantity="time"
-        )
+        as_distribution("decay", Uniform(low=1, high=2, unit="Hz"), within=(0, 10), quantity="time")
     with pytest.raises(ConfigError, match=r"rate=.*support within \[0, 1\]"):
         as_distribution("rate", 1.5, within=(0, 1))
     with pytest.raises(ConfigError, match="whole numbers"):

@@ -25,7 +25,7 @@ def lacking(reason: str) -> None:
 
 
 def host_kernel(text: Path, name: str, folder: Path, real: str = "float") -> Any:
-    """The kernel as a function (num_items, *arguments) on the CPU; arrays go in as pointers, in place."""
+    """The kernel as a function (num_items, *arguments) on the CPU; it works in place."""
     compiler = shutil.which("g++")
     if compiler is None:
         lacking("g++ is not installed: the CUDA text cannot be run on the CPU")

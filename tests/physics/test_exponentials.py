@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import array_api_strict
 import numpy as np
 import pytest
@@ -102,6 +104,15 @@ def test_a_batch_is_its_parts():
     assert np.array_equal(whole, np.concatenate(parts))
 
 
+def test_threads_may_share_a_batch():
+    peaks = _peaks((4000, 5), np.float32)
+    parts = [[x[i::4] for x in peaks] for i in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        signals = list(pool.map(lambda part: damped_exponentials(*part, points=200), parts))
+    whole = damped_exponentials(*peaks, points=200)
+    assert all(np.array_equal(whole[i::4], signals[i]) for i in range(4))
+
+
 def test_shapes_broadcast():
     a, f, phi, tau = _peaks((3, 4, 5), np.float32)
     signal = damped_exponentials(a, f[0], phi[:1, :1, :1], tau[:, :1], points=20)
@@ -127,6 +138,23 @@ def test_gradients():
     single = [torch.from_numpy(x).float().requires_grad_() for x in _peaks((2, 3))]
     damped_exponentials(*single, points=11).abs().sum().backward()
     assert all(x.grad.dtype == torch.float32 for x in single)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+def test_every_kind_of_derivative_takes_the_formula():
+    peaks = tuple(torch.from_numpy(x) for x in _peaks((2, 3), np.float32))
+
+    def signal(f):
+        return torch.view_as_real(damped_exponentials(peaks[0], f, *peaks[2:], points=11))
+
+    forward, backward = torch.func.jacfwd(signal)(peaks[1]), torch.func.jacrev(signal)(peaks[1])
+    assert torch.allclose(forward, backward, atol=1e-4) and forward.abs().max() > 1
+    mapped = torch.func.vmap(lambda *p: damped_exponentials(*p, points=11))(*peaks)
+    assert torch.allclose(mapped, damped_exponentials(*peaks, points=11), atol=1e-5)
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(peaks[1], torch.ones(2, 3))
+        tangent = torch.autograd.forward_ad.unpack_dual(signal(dual)).tangent
+    assert torch.allclose(tangent, forward.sum((-1, -2)), atol=1e-3)
 
 
 def test_a_tensor_and_an_array_run_in_the_same_kernel():

@@ -1,5 +1,5 @@
-// Sum of damped exponentials on the GPU: a warp owns 256 points of one signal, lane l the points l, l + 32, ...
-// Each lane starts from a phase reduced in double, then steps by z^32 seven times in REAL (float or double).
+// Sum of damped exponentials on the GPU: a warp owns 256 points of one signal, lane l the points
+// l, l + 32, ... Each lane starts from a phase reduced in double and steps by z^32 in REAL.
 #define LANES 32
 #define STEPS 8
 
@@ -18,9 +18,9 @@ __device__ __forceinline__ Pair product(Pair a, Pair b) {
     return {a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re};
 }
 
-extern "C" __global__ void damped_exponentials(const double* amplitude, const double* frequency, const double* phase,
-                                               const double* decay, double dwell, long long signals,
-                                               long long peaks, long long points, Pair* out) {
+extern "C" __global__ void damped_exponentials(
+    const double* amplitude, const double* frequency, const double* phase, const double* decay,
+    double dwell, long long signals, long long peaks, long long points, Pair* out) {
     long long item = (long long)blockIdx.x * blockDim.x + threadIdx.x, tile = item / LANES;
     long long tiles = (points + LANES * STEPS - 1) / (LANES * STEPS), signal = tile / tiles;
     if (signal >= signals) return;

@@ -1,15 +1,17 @@
-"""Sum of damped exponentials on the CPU: one small matrix product per signal.
+"""Sum of damped exponentials on the CPU: one small matrix product per 256 points of a signal.
 
-With n = 256 q + 16 m + l the sum over peaks is s_n = sum_j (c_j z_j^(256 q + 16 m)) z_j^l: for each q a product of
-complex matrices (16 x J)(J x 16). c_j, z_j and z_j^256 are float64, so the error does not grow with the length;
-both factors are float32, filled from z, z^2, z^4, z^8 without a chain of dependent products. Peaks of several
-signals stand side by side, so that lanes are full when forming them; absent peaks are left out.
+With n = 256 q + 16 m + l the sum over peaks is s_n = sum_j (c_j z_j^(256 q + 16 m)) z_j^l: for
+each q a product of complex matrices (16 x J)(J x 16). c, z and z^256 are float64, so the error does
+not grow with the length; both factors are float32, filled from w, w^2, w^4, w^8 without a chain of
+products. The present peaks of several signals stand side by side, so that lanes are full.
 
-4,096 signals x 256 points x 10 peaks, one Zen 5 core: 3.6 M signals/s, 74 GFLOP/s of 245; a recurrence with 16
-signals in lanes: RECURRENCE. Relative error 1.3e-7 from 256 to 100,000 points.
+4,096 signals x 256 points x 10 peaks, one Zen 5 core (245 GFLOP/s at best), beside other load: 3.3
+to 4.6 M signals per second of processor time, 68 to 94 GFLOP/s; a recurrence with 16 signals in
+lanes: 0.8 M. Relative error 1.3e-7 from 250 to 100,000 points.
 """
 
 import math
+from typing import no_type_check
 
 import numpy as np
 from numba import njit
@@ -25,9 +27,15 @@ _POWER = tuple(math.log(2) ** k / math.factorial(k) for k in range(13))
 _PER_NEPER, _PER_RADIAN = 1 / math.log(2), 1 / (2 * math.pi)
 
 
-@njit(nogil=True, cache=True, inline="always", fastmath={"contract"})
+# Division by zero raises in Python; a branch for it would keep loops out of the vector registers.
+_kernel = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+_inlined = njit(inline="always", error_model="numpy", fastmath={"contract"})
+
+
+@_inlined
+@no_type_check
 def _cosine(turns):
-    """cos(2 pi turns) as the sine of what is missing to a quarter turn; absolute error below 1e-15."""
+    """cos(2 pi turns), the sine of what is missing to a quarter turn; error below 1e-15."""
     x = 0.25 - abs(turns - ((turns + _ROUND) - _ROUND))
     y = x * x
     s = _SINE[9] * y + _SINE[8]
@@ -38,7 +46,8 @@ def _cosine(turns):
     return s * x
 
 
-@njit(nogil=True, cache=True, inline="always", fastmath={"contract"})
+@_inlined
+@no_type_check
 def _decayed(nepers):
     """exp(-nepers) for nepers >= 0, down to 2^-1022; relative error below 1e-13."""
     y = max(-nepers * _PER_NEPER, -1022.0)
@@ -54,9 +63,10 @@ def _decayed(nepers):
     return p * np.int64((np.int64(whole) + 1023) << 52).view(np.float64)
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+@_kernel
+@no_type_check
 def _start(peaks, dwell, c, z, num_terms):
-    """c = a exp(i phi) and z = exp(-dwell / tau + 2 pi i f dwell), real parts and then imaginary parts."""
+    """c = a exp(i phi) and z = exp(-dwell / tau + 2 pi i f dwell), real parts first."""
     for j in range(num_terms):
         phase = peaks[MAX_PEAKS + j] * _PER_RADIAN
         c[j] = peaks[j] * _cosine(phase)
@@ -67,7 +77,8 @@ def _start(peaks, dwell, c, z, num_terms):
         z[MAX_PEAKS + j] = modulus * _cosine(turns - 0.25)
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+@_kernel
+@no_type_check
 def _square(z, factors, z16, num_terms):
     """z, z^2, z^4, z^8 in float32 and z^16 in float64."""
     for j in range(num_terms):
@@ -82,7 +93,8 @@ def _square(z, factors, z16, num_terms):
         z16[j], z16[MAX_PEAKS + j] = re * re - im * im, 2.0 * re * im
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+@_kernel
+@no_type_check
 def _advance(c, step, num_terms):
     """c times step, in place."""
     for j in range(num_terms):
@@ -91,9 +103,10 @@ def _advance(c, step, num_terms):
         c[j], c[MAX_PEAKS + j] = re * x - im * y, re * y + im * x
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+@_kernel
+@no_type_check
 def _fill_lanes(factors, table, num_terms):
-    """Per peak c w^l for l = 0 .. 15 from c, w, w^2, w^4 and w^8: 16 real parts, then 16 imaginary parts."""
+    """Per peak c w^l, l = 0 .. 15, from c, w, w^2, w^4, w^8: 16 real, then 16 imaginary parts."""
     one, zero = np.float32(1), np.float32(0)
     for j in range(num_terms):
         p, q = factors[j], factors[MAX_PEAKS + j]
@@ -113,7 +126,8 @@ def _fill_lanes(factors, table, num_terms):
             table[2 * LANES * j + lane], table[2 * LANES * j + LANES + lane] = re, im
 
 
-@njit(nogil=True, cache=True)
+@_kernel
+@no_type_check
 def _collect(amplitude, frequency, phase, decay, first, last, peaks, ends):
     """Gather the present peaks of some signals; return how many there are."""
     num_terms = 0
@@ -129,12 +143,13 @@ def _collect(amplitude, frequency, phase, decay, first, last, peaks, ends):
     return num_terms
 
 
-@njit(nogil=True, cache=True)
+@_kernel
+@no_type_check
 def damped_exponentials(amplitude, frequency, phase, decay, dwell, out):
-    """Write s_n = sum_j a_j exp(i phi_j - n dwell / tau_j + 2 pi i f_j n dwell) into out, (B, 2 points) float32.
+    """Write s_n = sum_j a_j exp(i phi_j - n dwell / tau_j + 2 pi i f_j n dwell) into out.
 
-    amplitude: (B, J); frequency: Hz, (B, J); phase: rad, (B, J); decay: s, (B, J); dwell: s; J <= MAX_PEAKS.
-    Peaks of amplitude 0 cost nothing.
+    amplitude, frequency (Hz), phase (rad), decay (s): (B, J), J <= MAX_PEAKS; dwell: s;
+    out: float32, (B, 2 points), real and imaginary parts in turn. Absent peaks cost nothing.
     """
     num_signals, num_peaks = amplitude.shape
     length = out.shape[1]

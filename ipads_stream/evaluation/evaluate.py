@@ -1,0 +1,259 @@
+"""Network and classical methods on the same signals, simulated and measured, in one report."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ipads_stream import __version__
+from ipads_stream.core.description import config_hash
+from ipads_stream.core.errors import ConfigError
+from ipads_stream.evaluation import datasets
+from ipads_stream.evaluation.measured import MeasuredTest, draw_schedules, measured_test
+from ipads_stream.evaluation.methods import LRHM, Method, reconstruction_methods, timed
+from ipads_stream.evaluation.model import Model
+from ipads_stream.evaluation.planes import Plane, crop, read_plane
+from ipads_stream.evaluation.presentation import Findings, present
+from ipads_stream.evaluation.report import write_text
+from ipads_stream.evaluation.simulated_plane import simulated_plane
+from ipads_stream.evaluation.synthetic import synthetic_test
+from ipads_stream.systems import System
+
+SYNTHETIC = "synthetic"
+SUBSETS = ("full", "demo")
+RATES = {"full": (0.15, 0.2, 0.25, 0.5), "demo": (0.15, 0.25, 0.5)}
+SCHEDULES = {"full": 5, "demo": 2}
+SIGNALS = {"full": 400, "demo": 100}
+SIGNALS_BESIDE_MEASURED = 200  # at most, where the synthetic test only accompanies measured data
+RATE_BESIDE_MEASURED = 0.25
+SLOW_SIGNALS = {"demo": {LRHM: 30}, "full": {}}
+LRHM_SECONDS = {"full": 1800.0, "demo": 20.0}  # on measured data; else it is left out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What is evaluated; see conf/evaluate.yaml."""
+
+    data: str
+    subset: str
+    rates: tuple[float, ...]
+    schedules: int
+    samples: int
+    seed: int
+
+    @staticmethod
+    def of(config: Mapping[str, Any]) -> Settings:
+        """Checked settings with the defaults of the subset.
+
+        Raises:
+            ConfigError: a value that makes no sense, by key.
+        """
+        data, subset = config.get("data", SYNTHETIC), config.get("subset", "full")
+        known = (SYNTHETIC, *datasets.NAMES)
+        if not isinstance(data, str) or (data not in known and not Path(data).exists()):
+            allowed = f"{', '.join(known)}, or the path of a file or folder that exists"
+            raise ConfigError("data", data, allowed)
+        if subset not in SUBSETS:
+            raise ConfigError("subset", subset, f"one of {', '.join(SUBSETS)}")
+        rates = config.get("rates")
+        rates = RATES[subset] if rates is None else rates
+        rates = [rates] if isinstance(rates, (int, float)) else rates
+        if not isinstance(rates, Sequence) or isinstance(rates, str) or not rates:
+            raise ConfigError("rates", rates, "a list of shares such as [0.25,0.5]")
+        for rate in rates:
+            is_number = isinstance(rate, (int, float)) and not isinstance(rate, bool)
+            if not is_number or not 0 < rate <= 1:
+                raise ConfigError("rates", rate, "numbers above 0, at most 1")
+        schedules, samples = config.get("schedules"), config.get("samples")
+        beside = SIGNALS[subset] if data == SYNTHETIC else SIGNALS_BESIDE_MEASURED
+        return Settings(
+            data=data,
+            subset=subset,
+            rates=tuple(sorted({float(rate) for rate in rates})),
+            schedules=_whole("schedules", SCHEDULES[subset] if schedules is None else schedules, 1),
+            samples=_whole(
+                "samples", min(SIGNALS[subset], beside) if samples is None else samples, 2
+            ),
+            seed=_whole("seed", config.get("seed", 0), 0),
+        )
+
+
+def _whole(key: str, value: Any, lowest: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
+        raise ConfigError(key, value, f"a whole number, at least {lowest}")
+    return value
+
+
+def evaluate_model(model: Model, system: System, config: Mapping[str, Any], output: Path) -> str:
+    """Tests the network beside the classical methods and writes the report.
+
+    Leaves ``report.html``, ``results.json``, ``samples.jsonl`` and the pictures in ``output``.
+
+    Args:
+        model: trained network.
+        system: that simulated its training data.
+        config: as conf/evaluate.yaml; ``checkpoint`` tells where metrics.jsonl lies.
+        output: folder of the report.
+
+    Returns:
+        The tables as plain text, and the path of the report.
+
+    Raises:
+        ConfigError: a key of ``config`` that cannot be used.
+        UnusableData: the measured data do not give a plane.
+    """
+    settings = Settings.of(config)
+    methods = reconstruction_methods(model)
+    bar = sys.stderr.isatty()
+    notes: list[str] = []
+    plane = _plane(settings, notes) if settings.data != SYNTHETIC else None
+    measured = None
+    if plane is not None:
+        measured = _measure(plane, methods, settings, notes, bar)
+    synthetic = synthetic_test(
+        system,
+        methods,
+        settings.rates if plane is None else (RATE_BESIDE_MEASURED,),
+        samples=settings.samples,
+        seed=settings.seed,
+        fewer=SLOW_SIGNALS[settings.subset],
+        bar=bar,
+    )
+    notes.extend(_on_the_same_signals(synthetic.records, settings))
+    notes.extend(_beyond_training(system, settings.rates, plane))
+    findings = Findings(
+        system=system,
+        plane=plane,
+        synthetic=synthetic,
+        measured=measured,
+        notes=notes,
+        provenance={
+            "version": __version__,
+            "system": system.name,
+            "config_hash": config_hash(system),
+            "data": settings.data if plane is None else plane.name,
+            "subset": settings.subset,
+            "rates": list(settings.rates),
+            "schedules": settings.schedules,
+            "samples": settings.samples,
+            "seed": settings.seed,
+            "training_seed": model.config.get("seed"),
+        },
+        training=_finite(model.config),
+        log=Path(config["checkpoint"]).with_name("metrics.jsonl"),
+    )
+    output.mkdir(parents=True, exist_ok=True)
+    records = "".join(json.dumps(record, allow_nan=False) + "\n" for record in synthetic.records)
+    write_text(output / "samples.jsonl", records)
+    write_text(output / "results.json", json.dumps(_results(findings), indent=1, allow_nan=False))
+    return present(findings, output)
+
+
+def _results(findings: Findings) -> dict[str, Any]:
+    measured = findings.measured or MeasuredTest()
+    return {
+        **findings.provenance,
+        "notes": findings.notes,
+        "synthetic": findings.synthetic.rows,
+        "measured": measured.rows,
+        "measured_schedules": measured.schedules,
+        "network_against_IST": measured.pairs,
+        "training_config": findings.training,
+    }
+
+
+def _finite(value: Any) -> Any:
+    """Plain data for JSON, which has no infinity: such numbers become text."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return str(value) if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _plane(settings: Settings, notes: list[str]) -> Plane:
+    """The plane asked for, or a simulated one where a named one cannot be had."""
+    if settings.data not in datasets.NAMES:
+        return read_plane(Path(settings.data))
+    try:
+        path = datasets.find(settings.data, progress=sys.stderr.isatty())
+    except datasets.DataUnavailable as reason:
+        notes.append(f"A simulated protein plane stands in for {settings.data}: {reason}.")
+        return simulated_plane(settings.seed)
+    low, high = datasets.SOURCES[settings.data].signal_ppm
+    notes.append(f"Rows between {low:g} and {high:g} ppm are used: they hold the signal.")
+    return crop(read_plane(path), low, high)
+
+
+def _measure(
+    plane: Plane,
+    methods: Mapping[str, Method],
+    settings: Settings,
+    notes: list[str],
+    bar: bool,
+) -> MeasuredTest:
+    """The measured test, without LRHM where that would take too long."""
+    rows, points = plane.fid.shape
+    used = dict(methods)
+    if np.isfinite(plane.fid).all():
+        mask = draw_schedules(points, settings.rates[-1], 1, settings.seed)[0]
+        tried = plane.fid[:: max(1, rows // 2)][:2]
+        _, seconds = timed(methods[LRHM], tried, mask)
+        needed = seconds * rows * len(settings.rates) * settings.schedules
+        limit = LRHM_SECONDS[settings.subset]
+        if needed > limit:
+            del used[LRHM]
+            notes.append(
+                f"LRHM is left out on the plane: it would take about {_duration(needed)}, more "
+                f"than the {_duration(limit)} that subset={settings.subset} allows."
+            )
+    return measured_test(
+        plane, used, settings.rates, schedules=settings.schedules, seed=settings.seed, bar=bar
+    )
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def _on_the_same_signals(records: list[dict[str, Any]], settings: Settings) -> list[str]:
+    """Medians of all methods on the signals that the slow methods were given, too."""
+    notes = []
+    for name, count in SLOW_SIGNALS[settings.subset].items():
+        if count >= settings.samples:
+            continue
+        parts = []
+        for rate in dict.fromkeys(record["rate"] for record in records):
+            some = [r["rlne"] for r in records if r["rate"] == rate and name in r["rlne"]]
+            known = {key: [e[key] for e in some if e[key] is not None] for key in some[0]}
+            told = ", ".join(f"{key} {np.median(e):.3f}" for key, e in known.items() if e)
+            parts.append(f"at {100 * rate:g} % {told}")
+        notes.append(
+            f"{name} is slow and saw the first {count} signals only, so it is not compared in the "
+            f"table. Median RLNE of all methods on these: {'; '.join(parts)}."
+        )
+    return notes
+
+
+def _beyond_training(system: Any, rates: Sequence[float], plane: Plane | None) -> list[str]:
+    """What was asked of the network that its training data do not hold."""
+    notes = []
+    low, high = system.rate.support
+    outside = [f"{100 * rate:g} %" for rate in rates if not low <= rate <= high]
+    if outside:
+        notes.append(
+            f"Training covered sampling rates from {100 * low:g} to {100 * high:g} %; "
+            f"{', '.join(outside)} lie outside."
+        )
+    points = getattr(system, "points", None)
+    if plane is not None and points is not None and plane.fid.shape[1] != points:
+        notes.append(
+            f"The plane has {plane.fid.shape[1]} indirect points; training signals had {points}."
+        )
+    return notes

@@ -1,0 +1,255 @@
+"""Findings as pictures, as a page, and as text for the terminal."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ipads_stream.evaluation import curve_figures, plane_figures, report, signal_figures
+from ipads_stream.evaluation.measured import MeasuredTest
+from ipads_stream.evaluation.methods import DESCRIPTIONS, IST, LRHM, NETWORK, ZERO_FILLING
+from ipads_stream.evaluation.planes import Plane
+from ipads_stream.evaluation.synthetic import SyntheticTest, peak_intensities
+from ipads_stream.evaluation.tables import Column, html_table, text_table
+from ipads_stream.stream.replay import read_log
+from ipads_stream.systems import System
+
+Pictures = list[tuple[Path, str]]
+
+DRAWN = (ZERO_FILLING, IST, NETWORK)  # of LRHM, numbers: four curves in one plot hide each other
+_RATE = Column("sampled (%)", "rate", "g", 100.0)
+_METHOD = Column("method", "method")
+_TIME = Column("time per signal (ms)", "seconds_per_signal", ".2f", 1e3)
+SYNTHETIC_COLUMNS = (
+    _RATE,
+    _METHOD,
+    Column("signals", "signals"),
+    Column("median RLNE [95 %]", "rlne_median", ".3f", 1.0, ("rlne_low", "rlne_high"), "low"),
+    Column("peak r [95 %]", "r", ".4f", 1.0, ("r_low", "r_high"), "high"),
+    Column("peak r²", "r2", ".4f", best="high"),
+    Column("peaks", "peaks"),
+    _TIME,
+)
+MEASURED_COLUMNS = (
+    _RATE,
+    _METHOD,
+    Column("schedules", "schedules"),
+    Column("RLNE, mean ± SD", "rlne", ".3f", 1.0, ("rlne_sd",), "low"),
+    Column("peak r, mean ± SD", "r", ".4f", 1.0, ("r_sd",), "high"),
+    Column("peak r², mean ± SD", "r2", ".4f", 1.0, ("r2_sd",), "high"),
+    Column("peaks", "peaks"),
+    _TIME,
+)
+PAIR_COLUMNS = (
+    _RATE,
+    Column("schedules", "schedules"),
+    Column("network has the lower RLNE in", "rlne_better"),
+    Column("the higher peak r in", "r_better"),
+    Column("RLNE, network − IST", "rlne_difference", "+.4f", 1.0, ("rlne_difference_sd",)),
+)
+DEFINITIONS = {
+    "RLNE": "Relative l2-norm error ‖estimate − reference‖ / ‖reference‖ of the complex spectrum. "
+    "Synthetic: per signal, against the noise-free target. Measured: over the whole "
+    "plane, against the fully sampled spectrum, whose noise counts as signal.",
+    "peak r, r²": "Pearson's correlation of peak intensities in estimate and reference, at the "
+    "reference's maxima above 3 % of the tallest. Synthetic: magnitudes, the peaks of all signals "
+    "pooled. Measured: absorptive intensities, or magnitudes where the plane is not phased.",
+    "[95 %]": "Percentile bootstrap interval over signals.",
+    "± SD": "Standard deviation over sampling schedules, all of the same plane: it tells how much "
+    "the schedule matters, not how another sample would come out.",
+    "sampled": "Share of the points that are kept, by Poisson-gap schedules on the plane, by the "
+    "system's own schedules in the synthetic test; the first point is always kept.",
+    "time": "Wall time per signal (row) in this evaluation, batched as each method allows.",
+    "*": "Best value of its column at that sampling rate, as rounded; all methods are listed.",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """All that an evaluation found.
+
+    Attributes:
+        system: that simulated the training data and the synthetic test.
+        plane: measured, None in a purely synthetic evaluation.
+        synthetic, measured: what the tests found.
+        notes: sentences that the reader must know.
+        provenance: plain values that identify the evaluation.
+        training: composed configuration of the run.
+        log: metrics.jsonl of the run; need not exist.
+    """
+
+    system: System
+    plane: Plane | None
+    synthetic: SyntheticTest
+    measured: MeasuredTest | None
+    notes: list[str]
+    provenance: dict[str, Any]
+    training: dict[str, Any]
+    log: Path
+
+
+def present(findings: Findings, output: Path) -> str:
+    """Writes pictures and report.html, and returns the summary.
+
+    Args:
+        findings: of an evaluation.
+        output: folder, which exists.
+    """
+    blocks = [report.paragraph(_lead(findings))]
+    blocks += [report.paragraph(note, is_note=True) for note in findings.notes]
+    text = [_lead(findings), *findings.notes]
+    if findings.measured is not None and findings.plane is not None:
+        title = f"Measured data: {findings.plane.name}, retrospectively undersampled"
+        blocks += [
+            report.heading(title),
+            *_table(title, MEASURED_COLUMNS, findings.measured.rows, text),
+            *_table("Network against IST, schedule by schedule", PAIR_COLUMNS,
+                    findings.measured.pairs, text),
+            *_embedded(_plane_pictures(findings.plane, findings.measured, output)),
+        ]  # fmt: skip
+    title = f"Synthetic test signals: {findings.system.name}"
+    blocks += [
+        report.heading(title),
+        *_table(title, SYNTHETIC_COLUMNS, findings.synthetic.rows, text),
+        *_embedded(_synthetic_pictures(findings, output)),
+    ]
+    log = list(read_log(findings.log)) if findings.log.is_file() else []
+    if log:
+        path = curve_figures.training_curves(log, output / "training.png")
+        caption = "Loss of every training step, and the share of the step spent waiting for data."
+        blocks += [report.heading("Training"), *_embedded([(path, caption)])]
+    blocks += [
+        report.heading("Methods"),
+        report.definitions(DESCRIPTIONS),
+        report.heading("Metrics"),
+        report.definitions(DEFINITIONS),
+        report.heading("Provenance"),
+        report.preformatted(json.dumps(findings.provenance, indent=1, ensure_ascii=False)),
+        report.heading("Configuration of the training run"),
+        report.preformatted(json.dumps(findings.training, indent=1, ensure_ascii=False)),
+    ]
+    path = output / "report.html"
+    report.write_text(path, report.page(f"Evaluation of {findings.system.name}", blocks))
+    return "\n\n".join([*text, f"* best at that sampling rate. Report: {path}"])
+
+
+def _lead(findings: Findings) -> str:
+    """The answer in one sentence: network against IST, at 25 % or the rate nearest to it."""
+    if findings.measured is not None and findings.plane is not None:
+        rows, key, where = findings.measured.rows, "rlne", findings.plane.name
+    else:
+        rows, key, where = findings.synthetic.rows, "rlne_median", "synthetic signals"
+    rate = min((row["rate"] for row in rows), key=lambda value: abs(value - 0.25))
+    value = {row["method"]: row[key] for row in rows if row["rate"] == rate}
+    if value.get(NETWORK) is None or value.get(IST) is None:
+        return f"On {where} at {100 * rate:g} % sampling the error is not defined."
+    verdict = "below" if value[NETWORK] < value[IST] else "not below"
+    return (
+        f"On {where} at {100 * rate:g} % sampling the network's RLNE is {value[NETWORK]:.3f}, "
+        f"{verdict} that of iterative soft thresholding ({value[IST]:.3f}); "
+        f"zero-filling has {value[ZERO_FILLING]:.3f}."
+    )
+
+
+def _table(title: str, columns: Any, rows: list[dict[str, Any]], text: list[str]) -> list[str]:
+    """A table for the page, which is also added to the text."""
+    if not rows:
+        return []
+    text.append(f"{title}\n{text_table(columns, rows, 'rate')}")
+    return [report.table(html_table(columns, rows, "rate", title))]
+
+
+def _embedded(pictures: Pictures) -> list[str]:
+    return [report.picture(path, caption) for path, caption in pictures]
+
+
+def _plane_pictures(plane: Plane, test: MeasuredTest, output: Path) -> Pictures:
+    rate = min(test.estimates, key=lambda value: abs(value - 0.25))
+    drawn = {name: test.estimates[rate][name] for name in DRAWN if name in test.estimates[rate]}
+    mask = test.masks[rate]
+    pictures = [
+        (
+            plane_figures.plane_contours(plane, drawn, mask, output / "plane.png"),
+            f"{plane.name} at {100 * rate:g} % sampling (schedule 0): full spectrum, "
+            "reconstructions, and what they miss, all at the same contour levels.",
+        ),
+        (
+            plane_figures.plane_slice(plane, drawn, output / "slices.png"),
+            "Slices through the strongest and a middling direct frequency, with the differences to "
+            "the full spectrum below, each on its own zero line.",
+        ),
+    ]
+    lines = [
+        row | {"low": row["rlne"] - row["rlne_sd"], "high": row["rlne"] + row["rlne_sd"]}
+        if row["rlne_sd"] is not None
+        else row | {"low": row["rlne"], "high": row["rlne"]}
+        for row in test.rows
+    ]
+    path = curve_figures.error_by_rate(
+        lines,
+        output / "measured_error.png",
+        title=f"{plane.name}: error against the share of sampled points",
+        centre="rlne",
+        bounds=("low", "high"),
+        points=test.schedules,
+    )
+    caption = "RLNE over the plane: mean ± standard deviation over schedules; small: each schedule."
+    return [*pictures, (path, caption)]
+
+
+def _synthetic_pictures(findings: Findings, output: Path) -> Pictures:
+    test = findings.synthetic
+    dwell = float(getattr(findings.system, "dwell", 1.0))
+    rate = min(test.samples, key=lambda value: abs(value - 0.25))
+    sample, estimates = test.samples[rate], test.estimates[rate]
+    target = sample.targets["spectrum"].numpy()
+    percent = f"{100 * rate:g} %"
+    errors = [
+        record["rlne"][NETWORK] if record["rlne"][NETWORK] is not None else -1.0
+        for record in test.records
+        if record["rate"] == rate
+    ]
+    order = np.argsort(errors)
+    examples = {
+        f"{where}: signal {row}, network RLNE {errors[row]:.3f}": int(row)
+        for where, row in (("Median", order[len(order) // 2]), ("Worst", order[-1]))
+    }
+    drawn = {name: estimates[name] for name in DRAWN}
+    pairs = {}
+    for name in (*DRAWN[:2], LRHM, NETWORK):
+        found = [peak_intensities(e, t) for e, t in zip(estimates[name], target, strict=False)]
+        pairs[name] = tuple(np.concatenate(part) for part in zip(*found, strict=True))
+    pictures = [
+        (
+            signal_figures.synthetic_spectra(
+                sample, drawn, examples, output / "spectra.png", dwell=dwell
+            ),
+            f"Test signals at {percent} sampling with the network's median and largest error; "
+            "below, the differences to the target, each on its own zero line.",
+        ),
+        (
+            curve_figures.intensity_scatter(
+                pairs, output / "intensities.png",
+                title=f"Peak intensities at {percent} sampling: on the line is right",
+            ),
+            "Estimated over true peak magnitude, all peaks above 3 % of their signal's tallest.",
+        ),
+        (
+            signal_figures.sample_gallery(sample, output / "samples.png", dwell=dwell),
+            "Test signals: what is measured (left) and the spectrum to be found (right).",
+        ),
+    ]  # fmt: skip
+    if len(test.samples) > 1:
+        path = curve_figures.error_by_rate(
+            test.rows,
+            output / "synthetic_error.png",
+            title="Synthetic signals: median error against the share of sampled points",
+            centre="rlne_median",
+            bounds=("rlne_low", "rlne_high"),
+        )
+        pictures.insert(0, (path, "Median RLNE per signal with 95 % bootstrap intervals."))
+    return pictures

@@ -1,0 +1,153 @@
+"""Logged samples, built again: the worst of an evaluation or of a training run, or any by index."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ipads_stream.core.description import config_hash
+from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.sample import Sample
+from ipads_stream.evaluation.methods import NETWORK
+from ipads_stream.evaluation.signal_figures import sample_gallery
+from ipads_stream.stream.failure import row_of
+from ipads_stream.stream.replay import digest, read_log, replay
+from ipads_stream.systems import System
+
+RUN_CONFIG = "config.json"
+
+
+def replay_logged(
+    config: Mapping[str, Any],
+    build_system: Callable[..., System],
+    read_checkpoint: Callable[..., Mapping[str, Any]],
+) -> Iterator[str]:
+    """Rebuilds samples, and saves each as arrays (.npz) and as a picture (.png).
+
+    Args:
+        config: as conf/replay.yaml.
+        build_system: (run configuration, trusted packages) -> system.
+        read_checkpoint: path -> content with the run's "config".
+
+    Yields:
+        One line per sample: where it is from, its parameters, whether its digest agrees.
+
+    Raises:
+        ConfigError: a key that cannot be used, or a log that belongs to another configuration.
+    """
+    run, folder = _run_config(config, read_checkpoint)
+    system = build_system(run, config.get("trusted") or [])
+    output = Path(config["output"]) if config.get("output") else folder / "replay"
+    output.mkdir(parents=True, exist_ok=True)
+    for record in _records(config, run):
+        yield _rebuild(record, system, output, str(config.get("device") or "cpu"))
+
+
+def _run_config(
+    config: Mapping[str, Any], read_checkpoint: Callable[..., Mapping[str, Any]]
+) -> tuple[dict[str, Any], Path]:
+    """The composed configuration of the run, and its folder."""
+    run, checkpoint = config.get("run"), config.get("checkpoint")
+    if (run is None) == (checkpoint is None):
+        raise ConfigError("run", run, "given, or checkpoint, and not both")
+    if checkpoint is not None:
+        return read_checkpoint(checkpoint)["config"], Path(checkpoint).parent
+    path = Path(run) / RUN_CONFIG
+    if not path.is_file():
+        raise ConfigError("run", str(run), f"a folder that holds {RUN_CONFIG}, written by training")
+    try:
+        return json.loads(path.read_text()), Path(run)
+    except json.JSONDecodeError as error:
+        raise ConfigError("run", str(run), f"a folder with a whole {RUN_CONFIG}") from error
+
+
+def _records(config: Mapping[str, Any], run: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What to rebuild: one sample by index, or the worst of a log, the worst first."""
+    index, log = config.get("index"), config.get("log")
+    if (index is None) == (log is None):
+        raise ConfigError("index", index, "given, or log, and not both")
+    seed = run["seed"] if config.get("seed") is None else config["seed"]
+    if index is not None:
+        return [{"seed": seed, "split": config.get("split") or "train", "index": index}]
+    worst = config.get("worst", 5)
+    if isinstance(worst, bool) or not isinstance(worst, int) or worst < 1:
+        raise ConfigError("worst", worst, "a whole number, at least 1")
+    if not Path(log).is_file():
+        raise ConfigError("log", str(log), "a JSON-lines file: samples.jsonl or metrics.jsonl")
+    ranked: dict[tuple[Any, ...], tuple[float, dict[str, Any]]] = {}
+    for line in read_log(Path(log)):
+        if line.get("rlne"):
+            score = _score(line["rlne"])
+            record = line
+        elif line.get("worst/index") is not None and line.get("worst/loss") is not None:
+            score = line["worst/loss"]
+            record = {"seed": seed, "split": "train", "index": int(line["worst/index"])}
+            record |= {"loss": score, "step": line.get("step")}
+        else:
+            continue
+        same = (record["seed"], record["split"], record["index"], record.get("rate"))
+        if score is not None and (same not in ranked or ranked[same][0] < score):
+            ranked[same] = (score, record)
+    if not ranked:
+        raise ConfigError("log", str(log), "lines with rlne, or with worst/index and worst/loss")
+    ordered = sorted(ranked.values(), key=lambda pair: -pair[0])
+    return [record for _, record in ordered[:worst]]
+
+
+def _score(errors: Mapping[str, float | None]) -> float | None:
+    """The network's error; without one, the largest."""
+    known = [error for error in errors.values() if error is not None]
+    return errors.get(NETWORK, max(known, default=None))
+
+
+def _rebuild(record: Mapping[str, Any], system: System, output: Path, device: str) -> str:
+    rate = record.get("rate")
+    if rate is not None:
+        system = dataclasses.replace(system, rate=rate)  # type: ignore[type-var]
+    wanted = {"config_hash": config_hash(system)} | dict(record)
+    wanted.pop("digest", None)  # a difference is told, not raised
+    sample = replay(system, wanted, device=device)
+    found = digest(sample, 0)
+    agrees = {None: "none logged", found: "agrees"}.get(record.get("digest"), "DIFFERS")
+    name = f"{record['split']}-{record['index']}" + (f"-rate{rate:g}" if rate is not None else "")
+    params = row_of(sample.params, 0)
+    told = [f"{record['split']} sample {record['index']}, seed {record['seed']}"]
+    if rate is not None:
+        told.append(f"rate override {rate:g}")
+    if "rlne" in record:
+        told.append("RLNE " + ", ".join(f"{n} {_short(e)}" for n, e in record["rlne"].items()))
+    if "loss" in record:
+        told.append(f"loss {_short(record['loss'])} at step {record['step']}")
+    _save_arrays(sample, output / f"{name}.npz")
+    dwell = float(getattr(system, "dwell", 1.0))
+    on_host = dataclasses.replace(
+        sample,
+        inputs={key: tensor.cpu() for key, tensor in sample.inputs.items()},
+        targets={key: tensor.cpu() for key, tensor in sample.targets.items()},
+    )
+    sample_gallery(on_host, output / f"{name}.png", dwell=dwell, count=1, titles=[told[0]])
+    drawn = ", ".join(f"{key}={_short(value)}" for key, value in params.items())
+    told += [f"digest {agrees}", f"{output / name}.npz", drawn]
+    return "; ".join(told)
+
+
+def _save_arrays(sample: Sample, path: Path) -> None:
+    """Inputs, targets and parameters under "inputs/fid" and so on, without the batch axis."""
+    arrays = {f"inputs/{key}": tensor[0].cpu().numpy() for key, tensor in sample.inputs.items()}
+    arrays |= {f"targets/{key}": tensor[0].cpu().numpy() for key, tensor in sample.targets.items()}
+    arrays |= {f"params/{key}": np.asarray(values)[0] for key, values in sample.params.items()}
+    partial = path.with_name(f".{path.stem}.partial.npz")
+    np.savez(partial, **arrays)
+    partial.replace(path)
+
+
+def _short(value: Any) -> str:
+    """Numbers with four digits, lists of them in brackets."""
+    if isinstance(value, (list, tuple)):
+        return "[" + " ".join(_short(item) for item in value) + "]"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,172 @@
+"""The report: complete, self-contained, escaped; and the evaluation that leads to it."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from test_synthetic import small_system
+
+from ipads_stream.core.errors import ConfigError
+from ipads_stream.evaluation import datasets, evaluate, report
+from ipads_stream.evaluation.evaluate import Settings, evaluate_model
+from ipads_stream.evaluation.simulated_plane import simulated_plane
+from ipads_stream.evaluation.tables import Column, best_cells, html_table, text_table
+
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+class Parser(HTMLParser):
+    """Collects tags and fails where they are not closed in order."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.tags, self.sources, self.text = [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.sources += [value for key, value in attrs if key in ("src", "href")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def parsed(markup):
+    parser = Parser()
+    parser.feed(markup)
+    parser.close()
+    assert parser.open == []
+    return parser
+
+
+class Model:
+    """Stands in for a network: gives back what it is given."""
+
+    def __init__(self):
+        self.config = {"seed": 0, "net": {"width": "<b>", "limit": float("inf")}}
+
+    def __call__(self, fid, mask):
+        return np.where(mask, fid, 0)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    steps = [{"step": n, "loss": 1.0 / (n + 1), "stall": 0.01, "time": n} for n in range(30)]
+    lines = [*steps, {"step": 29, "val/loss": 0.05, "loss": None}]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    plane = simulated_plane(0, num_peaks=8, num_direct=24, num_indirect=48)
+    np.save(folder / "plane<1>.npy", plane.fid)
+    return folder
+
+
+def config_of(run, **changes):
+    return {"checkpoint": str(run / "run.ckpt"), "subset": "demo", "samples": 6, **changes}
+
+
+@pytest.fixture(scope="module")
+def measured(run):
+    output = run / "measured"
+    config = config_of(run, data=str(run / "plane<1>.npy"), rates=[0.25, 0.5])
+    return output, evaluate_model(Model(), small_system(), config, output)
+
+
+def test_measured_evaluation_leaves_everything(measured):
+    output, text = measured
+    results = json.loads((output / "results.json").read_text())
+    assert {row["rate"] for row in results["measured"]} == {0.25, 0.5}
+    assert [row["rate"] for row in results["synthetic"]] == [0.25] * 4
+    assert len(results["network_against_IST"]) == 2
+    assert len((output / "samples.jsonl").read_text().splitlines()) == 6
+    for name in ("plane", "slices", "measured_error", "spectra", "samples", "training"):
+        assert (output / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert str(output / "report.html") in text
+    assert "network" in text and "zero-filling" in text
+    assert not list(output.glob(".*"))
+
+
+def test_report_is_self_contained_and_escaped(measured):
+    markup = (measured[0] / "report.html").read_text()
+    found = parsed(markup)
+    assert "script" not in found.tags and "link" not in found.tags
+    assert all(source.startswith("data:image/png;base64,") for source in found.sources)
+    assert found.tags.count("img") == 7
+    assert "plane<1>.npy" in "".join(found.text)
+    assert "plane<1>" not in markup
+    assert '"<b>"' in "".join(found.text)
+    assert not re.search(r"https?://", markup)
+
+
+def test_synthetic_evaluation(run):
+    output = run / "synthetic"
+    text = evaluate_model(Model(), small_system(), config_of(run, rates=[0.3, 0.5]), output)
+    results = json.loads((output / "results.json").read_text())
+    assert {row["rate"] for row in results["synthetic"]} == {0.3, 0.5}
+    assert results["measured"] == []
+    assert (output / "synthetic_error.png").is_file()
+    assert "Synthetic" in text
+    parsed((output / "report.html").read_text())
+
+
+def test_unavailable_data_are_replaced_and_said_so(run, monkeypatch):
+    def refuse(name, progress=True):
+        raise datasets.DataUnavailable("not at hand")
+
+    monkeypatch.setattr(datasets, "find", refuse)
+    monkeypatch.setattr(evaluate, "LRHM_SECONDS", {"demo": 0.0})
+    config = config_of(run, data="ubiquitin", rates=[0.5], schedules=1)
+    text = evaluate_model(Model(), small_system(), config, run / "replaced")
+    assert "stands in for ubiquitin: not at hand" in text
+    assert "LRHM is left out on the plane" in text
+    assert "simulated protein" in (run / "replaced" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("data", "ubiqutin"),
+        ("subset", "half"),
+        ("rates", [0.2, 1.5]),
+        ("rates", []),
+        ("rates", ["a"]),
+        ("schedules", 0),
+        ("samples", 1),
+        ("samples", 2.5),
+        ("seed", -1),
+    ],
+)
+def test_wrong_values_are_named(key, value):
+    with pytest.raises(ConfigError) as error:
+        Settings.of({key: value})
+    assert error.value.key == key
+
+
+def test_tables_mark_the_best_and_all_that_equal_it():
+    columns = (Column("method", "method"), Column("error", "error", ".2f", best="low"))
+    rows = [
+        {"method": "<a>", "error": 0.101, "rate": 1},
+        {"method": "b", "error": 0.099, "rate": 1},
+        {"method": "c", "error": 0.01, "rate": 1, "is_partial": True},
+        {"method": "d", "error": 0.5, "rate": 2},
+        {"method": "e", "error": None, "rate": 2},
+    ]
+    assert best_cells(columns, rows, "rate") == {(0, 1), (1, 1)}
+    text = text_table(columns, rows, "rate")
+    assert text.count("*") == 2 and "–" in text
+    markup = html_table(columns, rows, "rate", "all & sundry")
+    assert markup.count("class=best") == 2
+    assert "&lt;a&gt;" in markup and "all &amp; sundry" in markup
+    parsed(markup)
+
+
+def test_page_is_written_whole(tmp_path):
+    path = tmp_path / "page.html"
+    report.write_text(path, report.page("a < b", [report.paragraph("x & y", is_note=True)]))
+    assert [p.name for p in tmp_path.iterdir()] == ["page.html"]
+    assert "a < b" in "".join(parsed(path.read_text()).text)

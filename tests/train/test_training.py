@@ -1,0 +1,263 @@
+"""Training on a stream: bounded, logged, interrupted, resumed, shared by processes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from ipads_stream import ConfigError, Stream, load_model, load_system
+from ipads_stream.__main__ import main
+from ipads_stream.config import compose, instantiate
+from ipads_stream.train.checkpoint import read_checkpoint
+from ipads_stream.train.supervised import Supervised
+
+
+def test_a_run_leaves_what_it_promises(tmp_path, small, losses, capsys):
+    run = tmp_path / "run"
+    assert main(["train", *small, "trainer.val_every=12", f"output={run}"]) == 0
+    assert str(run / "run.ckpt") in capsys.readouterr().out
+    assert sorted(losses(run)) == list(range(24))
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    for name in ("stall", "stream/generation_s", "stream/samples_per_s", "stream/wait_s",
+                 "worst/index", "loss/phase_2", "learning_rate"):  # fmt: skip
+        assert all(name in row for row in rows if "loss" in row)
+    assert sum("val/loss" in row for row in rows) == 2
+    config = json.loads((run / "config.json").read_text())
+    assert config["system"]["points"] == 32
+    checkpoint = read_checkpoint(run / "run.ckpt")
+    assert checkpoint["stream"]["step"] == 24
+    assert checkpoint["config"] == config
+
+
+def test_a_folder_with_a_run_is_not_overwritten(tmp_path, small, capsys):
+    (tmp_path / "metrics.jsonl").write_text("")
+    assert main(["train", *small, f"output={tmp_path}"]) == 2
+    assert "a folder without a run" in capsys.readouterr().err
+
+
+def test_a_reconstruction_keeps_measured_points_and_any_length(tmp_path, small):
+    assert main(["train", *small, "trainer.max_steps=2", f"output={tmp_path / 'run'}"]) == 0
+    reconstruct = load_model(tmp_path / "run" / "run.ckpt")
+    sample = Stream(load_system("dlnmr", ["points=77"]), device="cpu").sample(range(5))
+    fid, mask = sample.inputs["fid"].numpy(), sample.inputs["mask"].numpy()
+    out = reconstruct(fid, mask)
+    assert out.shape == fid.shape
+    assert np.array_equal(out[mask], fid[mask])
+    assert np.isfinite(out).all()
+    assert np.any(out[~mask] != 0)
+    shared = reconstruct(fid, mask[0])
+    assert shared.shape == fid.shape
+    assert reconstruct(fid.astype(np.complex128), mask).dtype == np.complex128
+    assert not np.any(reconstruct(np.zeros_like(fid), mask))
+    for bad in (fid.real, fid[0], fid[:, :5]):
+        with pytest.raises(ValueError, match="allowed"):
+            reconstruct(bad, mask)
+    with pytest.raises(ValueError, match="at least one measured point"):
+        reconstruct(fid, np.zeros(77, dtype=bool))
+    with pytest.raises(ValueError, match="finite"):
+        reconstruct(fid * np.nan, mask)
+
+
+@pytest.mark.parametrize("threads", [0, 3])
+def test_resume_equals_the_uninterrupted_run_bit_for_bit(tmp_path, small, losses, threads):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert main(["train", *small, f"output={whole}"]) == 0
+    # A budget of 24 steps fixes the learning rates; the stop in between does not change them.
+    stop = _StopAfter(9)
+    with stop:
+        assert main(["train", *small, f"output={parts}"]) == 130
+    first = losses(parts)
+    assert len(first) == 9
+    resume = f"resume={parts / 'run.ckpt'}"
+    assert main(["train", resume, f"stream.threads={threads}"]) == 0
+    assert losses(parts) == losses(whole)
+    a, b = (read_checkpoint(run / "run.ckpt")["weights"] for run in (whole, parts))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+class _StopAfter:
+    """Requests an interrupt, as SIGINT does, once so many steps are trained."""
+
+    def __init__(self, steps):
+        self.steps = steps
+
+    def __enter__(self):
+        from ipads_stream.train.interrupt import Interrupt
+
+        self.original = Interrupt.on_train_batch_end
+
+        def on_train_batch_end(callback, trainer, *rest):
+            if trainer.global_step >= self.steps:
+                signal.raise_signal(signal.SIGINT)
+            self.original(callback, trainer, *rest)
+
+        Interrupt.on_train_batch_end = on_train_batch_end
+
+    def __exit__(self, *failure):
+        from ipads_stream.train.interrupt import Interrupt
+
+        Interrupt.on_train_batch_end = self.original
+
+
+def _wait_for_steps(run, steps, losses, process, limit=90):
+    until = time.monotonic() + limit
+    while time.monotonic() < until and process.poll() is None:
+        if (run / "run.ckpt").exists() and len(losses(run)) >= steps:
+            return
+        time.sleep(0.02)
+    raise AssertionError(process.communicate()[1])
+
+
+@pytest.mark.slow
+def test_kill_and_resume_goes_on_exactly(tmp_path, small, losses, command):
+    long = [*small, "trainer.max_steps=3000", "trainer.save_every=0.2", "stream.depth=8"]
+    run = tmp_path / "run"
+    process = command("train", *long, f"output={run}")
+    _wait_for_steps(run, 20, losses, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    reached = read_checkpoint(run / "run.ckpt")["stream"]["step"]
+    process = command("train", f"resume={run / 'run.ckpt'}")
+    _wait_for_steps(run, reached + 20, losses, process)
+    process.send_signal(signal.SIGINT)  # and Ctrl-C saves
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    stopped = read_checkpoint(run / "run.ckpt")["stream"]["step"]
+    assert stopped >= reached
+    whole = tmp_path / "whole"
+    with _StopAfter(stopped):
+        assert main(["train", *long, f"output={whole}"]) == 130
+    a, b = (read_checkpoint(folder / "run.ckpt")["weights"] for folder in (run, whole))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    together, straight = losses(run), losses(whole)
+    assert all(together[step] == straight[step] for step in straight)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["lightning", "torchrun"])
+def test_two_processes_train_as_one(tmp_path, small, command, launcher):
+    small = [*small, "trainer.max_steps=6"]
+    assert main(["train", *small, f"output={tmp_path / 'one'}"]) == 0
+    words = ["train", *small, "trainer.devices=2", f"output={tmp_path / 'two'}"]
+    torchrun = ("-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "-m")
+    process = command(*words, launcher=torchrun if launcher == "torchrun" else ())
+    _, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    one, two = (read_checkpoint(tmp_path / n / "run.ckpt") for n in ("one", "two"))
+    assert one["stream"] == two["stream"]
+    for name, weight in one["weights"].items():
+        assert torch.allclose(weight, two["weights"][name], atol=2e-5), name
+
+
+def test_training_learns(tmp_path, small, losses):
+    run = tmp_path / "run"
+    words = ["trainer.max_steps=150", "stream.batch_size=16", "trainer.learning_rate=0.005"]
+    assert main(["train", *small, *words, f"output={run}"]) == 0
+    curve = losses(run)
+    start = np.mean([curve[i] for i in range(10)])
+    end = np.mean([curve[i] for i in range(140, 150)])
+    assert end < 0.8 * start
+
+
+def test_time_and_samples_bound_a_run(tmp_path, small, losses):
+    run = tmp_path / "samples"
+    words = [*small, "trainer.max_steps=null"]
+    assert main(["train", *words, "trainer.max_samples=40", f"output={run}"]) == 0
+    assert len(losses(run)) == 5
+    run = tmp_path / "time"
+    started = time.monotonic()
+    assert main(["train", *words, "trainer.max_time=2", f"output={run}"]) == 0
+    assert time.monotonic() - started < 30
+    assert len(losses(run)) > 5
+
+
+BAD = [
+    (["trainer.learning_rate=0"], r"trainer\.learning_rate"),
+    (["trainer.max_steps=0"], r"trainer\.max_steps"),
+    (["trainer.max_steps=null"], r"trainer\.max_steps=None: a budget"),
+    (["trainer.max_time=soon"], r"trainer\.max_time='soon'"),
+    (["trainer.devices=0"], r"trainer\.devices=0"),
+    (["net.phases=0"], r"net.*phases"),
+    (["net.depth=3"], r"net\.depth"),
+    (["net._target_=torch.nn.Linear"], r"net\._target_='torch\.nn\.Linear'"),
+    (["loss.discount=2"], r"loss\.discount"),
+    (["logger.name=tensorboard"], r"logger\.name"),
+    (["logger=wandb", "logger.mode=loud"], r"logger\.mode"),
+    (["stream.batch_size=0"], r"batch_size"),
+    (["seed=-1"], r"seed"),
+    (["device=tpu"], r"device"),
+    (["resume=nothing.ckpt"], r"checkpoint='nothing\.ckpt'"),
+    (["stuff"], r"argument='stuff'"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), BAD, ids=[words[-1] for words, _ in BAD])
+def test_bad_training_configuration_is_one_line_and_2(tmp_path, small, capsys, words, message):
+    import re
+
+    assert main(["train", *small, *words, f"output={tmp_path / 'run'}"]) == 2
+    error = capsys.readouterr().err
+    assert re.search(message, error)
+    assert error.count("\n") == 1
+    assert not (tmp_path / "run" / "run.ckpt").exists()
+
+
+def test_a_checkpoint_cannot_run_code(tmp_path, small, capsys):
+    import pickle
+
+    class Evil:
+        def __reduce__(self):
+            return (print, ("ran",))
+
+    torch.save({"ipads_stream": Evil(), "state_dict": {}}, tmp_path / "evil.ckpt")
+    with pytest.raises(ConfigError, match="checkpoint"):
+        load_model(tmp_path / "evil.ckpt")
+    (tmp_path / "pickle.ckpt").write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(ConfigError, match="checkpoint"):
+        load_model(tmp_path / "pickle.ckpt")
+    assert "ran" not in capsys.readouterr().out
+    # nor build a class that was not trusted
+    assert main(["train", *small, "trainer.max_steps=1", f"output={tmp_path / 'run'}"]) == 0
+    content = torch.load(tmp_path / "run" / "run.ckpt", weights_only=True)
+    content["ipads_stream"]["config"]["net"] = {"_target_": "subprocess.Popen", "args": "ls"}
+    torch.save(content, tmp_path / "other.ckpt")
+    with pytest.raises(ConfigError, match=r"net\._target_"):
+        load_model(tmp_path / "other.ckpt")
+
+
+def test_initialisation_follows_the_seed_and_leaves_torch_alone(tmp_path, small):
+    before = torch.get_rng_state()
+    weights = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        words = [*small, "trainer.max_steps=1", f"seed={seed}", f"output={tmp_path / name}"]
+        assert main(["train", *words]) == 0
+        weights.append(read_checkpoint(tmp_path / name / "run.ckpt")["weights"])
+    assert torch.equal(before, torch.get_rng_state())
+    same, other = (
+        [torch.equal(weights[0][name], weights[i][name]) for name in weights[0]] for i in (1, 2)
+    )
+    assert all(same)
+    assert not all(other)
+
+
+def test_the_learning_rate_rises_and_falls():
+    trainer: Supervised = instantiate(compose()["trainer"], "trainer")
+    rates = [trainer.rate(p) for p in np.linspace(0, 1, 101)]
+    peak = int(np.argmax(rates))
+    assert rates[peak] == pytest.approx(trainer.learning_rate, rel=0.01)
+    assert np.all(np.diff(rates[: peak + 1]) >= 0)
+    assert np.all(np.diff(rates[peak:]) <= 0)
+    assert rates[-1] == pytest.approx(0.005 * trainer.learning_rate)
+
+
+def test_wandb_offline_and_no_logger_leave_a_local_log(tmp_path, small, losses):
+    run = tmp_path / "run"
+    words = [*small[1:], "logger=wandb", "trainer.max_steps=3", f"output={run}"]
+    assert main(["train", *words]) == 0
+    assert list(run.glob("wandb/offline-run-*/*.wandb"))
+    assert len(losses(run)) == 3
