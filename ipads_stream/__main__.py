@@ -137,6 +137,7 @@ def train(overrides: Sequence[str]) -> int:
     from ipads_stream.config import build_run
     from ipads_stream.train.checkpoint import read_checkpoint
     from ipads_stream.train.run import train_run
+    from ipads_stream.train.tracker import is_first_process
 
     resume = [word.partition("=")[2] for word in overrides if word.startswith("resume=")]
     if resume:  # a run goes on as it was configured, unless told otherwise
@@ -144,7 +145,8 @@ def train(overrides: Sequence[str]) -> int:
     config = _compose("train", overrides)
     config["overrides"] = [word for word in overrides if not word.startswith("resume=")]
     finished, output = train_run(build_run(config))
-    print(output / "run.ckpt")
+    if is_first_process():
+        print(output / "run.ckpt")
     return OK if finished else INTERRUPTED
 
 

@@ -1,0 +1,1 @@
+"""Array libraries, units, keyed random numbers, samples: what everything above rests on."""

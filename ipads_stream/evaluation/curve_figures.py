@@ -37,12 +37,17 @@ def training_curves(log: Sequence[Mapping[str, Any]], path: Path) -> Path:
             loss.plot(steps, values, "D-", color=VERMILION, markersize=4, label="validation loss")
         if any(line.get_ydata().size and (line.get_ydata() > 0).any() for line in loss.lines):
             loss.set_yscale("log")
+            _plain_log(loss)
         loss.set_title("Loss")
         loss.set_ylabel("loss (dimensionless)")
         steps, values = _series(log, "stall")
         _raw_and_smooth(stall, steps, 100 * values, label="of one step")
-        stall.set_title("Stall: time the training waits for data")
-        stall.set_ylabel("share of the step (%)")
+        told = "Stall"
+        if steps.size:
+            told += f" (median {100 * np.median(values):.2g} %, largest {100 * values.max():.2g} %)"
+            stall.set_ylim(top=max(1.0, 150 * float(np.quantile(values, 0.99))))
+        stall.set_title(told)
+        stall.set_ylabel("time waiting for data (% of the step)")
         stall.set_ylim(bottom=0)
         for axis in axes[0]:
             axis.set_xlabel("step")
@@ -115,9 +120,12 @@ def error_by_rate(
         axis.set_xticks(range(len(rates)), [f"{100 * rate:g}" for rate in rates])
         axis.set_xlim(-0.5, len(rates) - 0.5)
         axis.set_xlabel("sampled points (%)")
-        axis.set_ylabel(f"RLNE (dimensionless; at {FLOOR:g} if smaller)")
+        is_cut = any(row[centre] is not None and row[centre] < FLOOR for row in rows)
+        axis.set_ylabel(
+            f"RLNE (drawn at {FLOOR:g} if smaller)" if is_cut else "RLNE (dimensionless)"
+        )
         axis.set_yscale("log")
-        _plain_log(axis.yaxis)
+        _plain_log(axis)
         axis.grid(axis="y", which="both", color="#e4e4e4", linewidth=0.6)
         axis.set_axisbelow(True)
         axis.set_title(title)
@@ -131,12 +139,14 @@ def _bars(error: np.ndarray | None) -> np.ndarray | None:
 
 
 def _plain_log(axis: Any) -> None:
-    """Labels 0.1 0.2 0.5 in place of powers of ten."""
+    """Labels 0.1 0.2 0.5 in place of powers of ten, and more of them on a short scale."""
     from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axis.set_major_formatter(FormatStrFormatter("%g"))
-    axis.set_minor_formatter(NullFormatter())
+    low, high = axis.get_ylim()
+    subs = (1.0, 2.0, 5.0) if high > 10 * low else (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)
+    axis.yaxis.set_major_locator(LogLocator(subs=subs))
+    axis.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+    axis.yaxis.set_minor_formatter(NullFormatter())
 
 
 def intensity_scatter(

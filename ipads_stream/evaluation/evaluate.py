@@ -14,9 +14,9 @@ import numpy as np
 from ipads_stream import __version__
 from ipads_stream.core.description import config_hash
 from ipads_stream.core.errors import ConfigError
-from ipads_stream.evaluation import datasets
-from ipads_stream.evaluation.measured import MeasuredTest, draw_schedules, measured_test
-from ipads_stream.evaluation.methods import LRHM, Method, reconstruction_methods, timed
+from ipads_stream.evaluation import affordable, datasets
+from ipads_stream.evaluation.measured import MeasuredTest, measured_test
+from ipads_stream.evaluation.methods import reconstruction_methods
 from ipads_stream.evaluation.model import Model
 from ipads_stream.evaluation.planes import Plane, crop, read_plane
 from ipads_stream.evaluation.presentation import Findings, present
@@ -32,8 +32,6 @@ SCHEDULES = {"full": 5, "demo": 2}
 SIGNALS = {"full": 400, "demo": 100}
 SIGNALS_BESIDE_MEASURED = 200  # at most, where the synthetic test only accompanies measured data
 RATE_BESIDE_MEASURED = 0.25
-SLOW_SIGNALS = {"demo": {LRHM: 30}, "full": {}}
-LRHM_SECONDS = {"full": 1800.0, "demo": 20.0}  # on measured data; else it is left out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,17 +113,21 @@ def evaluate_model(model: Model, system: System, config: Mapping[str, Any], outp
     plane = _plane(settings, notes) if settings.data != SYNTHETIC else None
     measured = None
     if plane is not None:
-        measured = _measure(plane, methods, settings, notes, bar)
-    synthetic = synthetic_test(
-        system,
-        methods,
-        settings.rates if plane is None else (RATE_BESIDE_MEASURED,),
-        samples=settings.samples,
-        seed=settings.seed,
-        fewer=SLOW_SIGNALS[settings.subset],
-        bar=bar,
+        used, told = affordable.on_plane(
+            methods, plane, len(settings.rates) * settings.schedules, settings.subset
+        )
+        notes.extend(told)
+        measured = measured_test(
+            plane, used, settings.rates, schedules=settings.schedules, seed=settings.seed, bar=bar
+        )
+    rates = settings.rates if plane is None else (RATE_BESIDE_MEASURED,)
+    used, fewer, told = affordable.on_signals(
+        methods, system, settings.samples, len(rates), settings.subset
     )
-    notes.extend(_on_the_same_signals(synthetic.records, settings))
+    synthetic = synthetic_test(
+        system, used, rates, samples=settings.samples, seed=settings.seed, fewer=fewer, bar=bar
+    )
+    notes.extend([*told, *affordable.on_the_same_signals(synthetic.records, fewer)])
     notes.extend(_beyond_training(system, settings.rates, plane))
     findings = Findings(
         system=system,
@@ -145,7 +147,9 @@ def evaluate_model(model: Model, system: System, config: Mapping[str, Any], outp
             "seed": settings.seed,
             "training_seed": model.config.get("seed"),
         },
-        training=_finite(model.config),
+        training=_finite(
+            {key: value for key, value in model.config.items() if key not in ("output", "resume")}
+        ),
         log=Path(config["checkpoint"]).with_name("metrics.jsonl"),
     )
     output.mkdir(parents=True, exist_ok=True)
@@ -189,56 +193,6 @@ def _plane(settings: Settings, notes: list[str]) -> Plane:
     low, high = datasets.SOURCES[settings.data].signal_ppm
     notes.append(f"Rows between {low:g} and {high:g} ppm are used: they hold the signal.")
     return crop(read_plane(path), low, high)
-
-
-def _measure(
-    plane: Plane,
-    methods: Mapping[str, Method],
-    settings: Settings,
-    notes: list[str],
-    bar: bool,
-) -> MeasuredTest:
-    """The measured test, without LRHM where that would take too long."""
-    rows, points = plane.fid.shape
-    used = dict(methods)
-    if np.isfinite(plane.fid).all():
-        mask = draw_schedules(points, settings.rates[-1], 1, settings.seed)[0]
-        tried = plane.fid[:: max(1, rows // 2)][:2]
-        _, seconds = timed(methods[LRHM], tried, mask)
-        needed = seconds * rows * len(settings.rates) * settings.schedules
-        limit = LRHM_SECONDS[settings.subset]
-        if needed > limit:
-            del used[LRHM]
-            notes.append(
-                f"LRHM is left out on the plane: it would take about {_duration(needed)}, more "
-                f"than the {_duration(limit)} that subset={settings.subset} allows."
-            )
-    return measured_test(
-        plane, used, settings.rates, schedules=settings.schedules, seed=settings.seed, bar=bar
-    )
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
-
-
-def _on_the_same_signals(records: list[dict[str, Any]], settings: Settings) -> list[str]:
-    """Medians of all methods on the signals that the slow methods were given, too."""
-    notes = []
-    for name, count in SLOW_SIGNALS[settings.subset].items():
-        if count >= settings.samples:
-            continue
-        parts = []
-        for rate in dict.fromkeys(record["rate"] for record in records):
-            some = [r["rlne"] for r in records if r["rate"] == rate and name in r["rlne"]]
-            known = {key: [e[key] for e in some if e[key] is not None] for key in some[0]}
-            told = ", ".join(f"{key} {np.median(e):.3f}" for key, e in known.items() if e)
-            parts.append(f"at {100 * rate:g} % {told}")
-        notes.append(
-            f"{name} is slow and saw the first {count} signals only, so it is not compared in the "
-            f"table. Median RLNE of all methods on these: {'; '.join(parts)}."
-        )
-    return notes
 
 
 def _beyond_training(system: Any, rates: Sequence[float], plane: Plane | None) -> list[str]:

@@ -17,7 +17,7 @@ COLOURS = {ZERO_FILLING: GREY, IST: BLUE, LRHM: GREEN, NETWORK: VERMILION}
 MARKERS = {ZERO_FILLING: "s", IST: "^", LRHM: "D", NETWORK: "o"}
 WIDTH = 10.0  # inches, of a page
 
-RC = {
+RC: dict[Any, Any] = {
     "font.size": 10.0,
     "axes.titlesize": 10.5,
     "axes.titlelocation": "left",

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Complex
 
 from ipads_stream.core.backend import resolve_device
+from ipads_stream.core.handover import torch_threads
 from ipads_stream.physics.spectrum import fid as fid_of
 
 
@@ -28,16 +28,16 @@ class Model:
 
     def __call__(
         self,
-        fid: Complex[np.ndarray, "rows points"],
-        mask: Bool[np.ndarray, "..."],
+        fid: np.ndarray,
+        mask: np.ndarray,
         *,
-        batch_size: int = 256,
-    ) -> Complex[np.ndarray, "rows points"]:
+        batch_size: int = 32,
+    ) -> np.ndarray:
         """The reconstructed signals; measured points come back as they were measured.
 
         Args:
-            fid: any unit, (rows, points); values where the mask is False are not looked at.
-            mask: True where measured, (points,) for all rows or (rows, points).
+            fid: complex, any unit, (rows, points); values where the mask is False are not looked at.
+            mask: bool, True where measured, (points,) for all rows or (rows, points).
             batch_size: rows at a time.
 
         Raises:
@@ -46,7 +46,7 @@ class Model:
         fid, mask = _checked(fid, mask)
         rows = np.where(mask, fid, 0).astype(np.complex64)
         parts = []
-        with torch.inference_mode():
+        with torch.inference_mode(), torch_threads(1):
             for start in range(0, len(rows), batch_size):
                 stop = start + batch_size
                 inputs = {

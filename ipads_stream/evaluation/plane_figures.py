@@ -79,6 +79,10 @@ def _contours(
         drawn = levels[levels < (sign * values).max()]
         if drawn.size:
             axis.contour(x, y, sign * values.T, levels=drawn, colors=colour, linewidths=0.55)
+    if np.abs(values).max() <= levels[0]:
+        axis.text(
+            0.5, 0.5, "nothing above the\nlowest contour", ha="center", transform=axis.transAxes
+        )
     for spine in axis.spines.values():
         spine.set_visible(True)
 
@@ -139,8 +143,9 @@ def plane_slice(
             )
             axis.set_xlim(y.max(), y.min())
             axis.set_xlabel(axis_label(plane.indirect))
+            nucleus = "" if plane.direct.nucleus == "?" else f" ({plane.direct.nucleus})"
             where = f"{shifts[row]:.2f} {axis_unit(plane.direct)}"
-            axis.set_title(f"Slice at {where} ({plane.direct.nucleus})")
+            axis.set_title(f"Slice at {where}{nucleus}")
         axes[0, 0].set_ylabel("intensity (of the slice's tallest point);\nbelow: estimate − full")
         axes[0, 0].figure.legend(
             *axes[0, 0].get_legend_handles_labels(),

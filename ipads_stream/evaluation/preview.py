@@ -16,18 +16,17 @@ from ipads_stream.core.units import factor
 from ipads_stream.distributions import Distribution
 from ipads_stream.evaluation.figures import BLUE, GREY, drawing
 from ipads_stream.evaluation.signal_figures import mask_picture, sample_gallery
-from ipads_stream.stream.stream import Stream
 
 GALLERY = 6
 SCHEDULES = 400
 COLUMNS = 3
 
 
-def preview_system(stream: Stream, output: Path, samples: int) -> list[Path]:
+def preview_system(stream: Any, output: Path, samples: int) -> list[Path]:
     """Pictures of the parameters, of samples, and of the sampling schedules where there are any.
 
     Args:
-        stream: of the system, with the seed and the split to draw from.
+        stream: a Stream of the system, with the seed and the split to draw from.
         output: folder of the pictures; made where it is missing.
         samples: behind the histograms: samples 0 ... samples - 1 of the stream.
 
@@ -37,7 +36,7 @@ def preview_system(stream: Stream, output: Path, samples: int) -> list[Path]:
     Raises:
         ConfigError: not a positive number of samples.
     """
-    if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
+    if samples < 1:
         raise ConfigError("samples", samples, "a whole number, at least 1")
     output.mkdir(parents=True, exist_ok=True)
     indices = np.arange(samples, dtype=np.uint64)

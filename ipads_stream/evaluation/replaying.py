@@ -55,7 +55,8 @@ def _run_config(
     run, checkpoint = config.get("run"), config.get("checkpoint")
     if (run is None) == (checkpoint is None):
         raise ConfigError("run", run, "given, or checkpoint, and not both")
-    if checkpoint is not None:
+    if run is None:
+        assert checkpoint is not None
         return read_checkpoint(checkpoint)["config"], Path(checkpoint).parent
     path = Path(run) / RUN_CONFIG
     if not path.is_file():
@@ -74,6 +75,7 @@ def _records(config: Mapping[str, Any], run: Mapping[str, Any]) -> list[dict[str
     seed = run["seed"] if config.get("seed") is None else config["seed"]
     if index is not None:
         return [{"seed": seed, "split": config.get("split") or "train", "index": index}]
+    assert log is not None
     worst = config.get("worst", 5)
     if isinstance(worst, bool) or not isinstance(worst, int) or worst < 1:
         raise ConfigError("worst", worst, "a whole number, at least 1")

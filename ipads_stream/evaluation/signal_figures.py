@@ -94,6 +94,8 @@ def _draw_arrays(
             axis.set_xlabel("point")
         else:
             planes = shown.reshape(-1, *shown.shape[-2:])
+            span = f"{shown.min():.3g} (black) to {shown.max():.3g}"
+            axis.set_title(f"{axis.get_title(loc='left')}: {span}")
             axis.imshow(
                 planes[len(planes) // 2].astype(float),
                 cmap="gray",

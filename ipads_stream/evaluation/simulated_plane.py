@@ -52,6 +52,7 @@ def simulated_plane(
     thermal = random.complex_normal(keys["noise"], (num_direct, num_indirect), np)[0]
     fid = fid + noise * np.abs(fid).max() * thermal
     t1_window = np.cos(0.5 * np.pi * np.arange(num_indirect) / num_indirect)
+    window[0] *= 0.5  # half of the first point's interval lies before t1 = 0
     return Plane(
         "simulated protein",
         fid.astype(np.complex64),

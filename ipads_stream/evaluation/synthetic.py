@@ -94,7 +94,7 @@ def _test_rate(
         count = min(fewer.get(name, len(fid)), len(fid))
         estimate, seconds = timed(method, fid[:count], mask[:count])
         estimates[name] = spectrum(estimate)
-        errors[name] = rlne(estimates[name], target[:count], axis=-1)
+        errors[name] = np.asarray(rlne(estimates[name], target[:count], axis=-1))
         found = _summary(errors[name], estimates[name], target[:count])
         place = {"rate": rate, "method": name, "is_partial": count < len(fid)}
         test.rows.append(place | found | {"seconds_per_signal": seconds})
@@ -163,7 +163,7 @@ def _correlation(sums: Float[np.ndarray, "... 6"]) -> Float[np.ndarray, "..."]:
     n, x, y, xx, yy, xy = np.moveaxis(sums, -1, 0)
     spread = (n * xx - x**2) * (n * yy - y**2)
     r = (n * xy - x * y) / np.sqrt(np.where(spread > 0, spread, np.nan))
-    return np.clip(r, -1.0, 1.0)
+    return np.asarray(np.clip(r, -1.0, 1.0))
 
 
 def _or_none(value: Any) -> float | None:

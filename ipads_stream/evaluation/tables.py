@@ -6,7 +6,7 @@ import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 MISSING = "–"
 
@@ -37,14 +37,14 @@ class Column:
         if not _is_number(value):
             return MISSING if value is None else str(value)
         shown = self.shown(value)
-        around = [row.get(key) for key in self.spread]
-        if not around or not all(_is_number(bound) for bound in around):
+        around = [bound for key in self.spread if _is_number(bound := row.get(key))]
+        if not around or len(around) < len(self.spread):
             return shown
         if len(around) == 1:
             return f"{shown} ± {self.shown(around[0]).lstrip('+')}"
         return f"{shown} [{', '.join(self.shown(bound) for bound in around)}]"
 
-    def shown(self, value: float) -> str:
+    def shown(self, value: float | int) -> str:
         """A number as it stands in the table."""
         return format(value if self.factor == 1.0 else value * self.factor, self.form)
 
@@ -119,5 +119,5 @@ def html_table(
     return f"<table>{told}<thead><tr>{head}</tr></thead><tbody>\n{lines}</tbody></table>"
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

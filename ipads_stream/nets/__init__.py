@@ -1,0 +1,1 @@
+"""Networks, one published architecture a file: ``forward(inputs) -> predictions``."""

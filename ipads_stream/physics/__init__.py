@@ -1,0 +1,1 @@
+"""One equation or simulator a file: plain functions of SI arrays with leading batch axes."""

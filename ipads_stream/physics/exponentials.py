@@ -103,11 +103,14 @@ def damped_exponentials_formula(
     dwell: float = 1.0,
     dtype: Literal["complex64", "complex128"] | None = None,
 ) -> Complex[Any, "... {points}"]:
-    """The same sum in the array API, differentiable; arguments as above, none checked.
+    """The same sum in the array API, differentiable; nothing checked.
 
     With n = L m + l it is a matrix product over the peaks, s_n = sum_j (c_j z_j^(L m)) z_j^l. Both
     factors are formed in float64 and hold J sqrt(points) numbers, so that neither memory nor the
     error of a float32 phase grows with the length.
+
+    Args:
+        amplitude, frequency, phase, decay, points, dwell, dtype: as above.
     """
     xp = namespace(amplitude, frequency, phase, decay)
     kind = getattr(xp, dtype or _complex_counterpart(xp, (amplitude, frequency, phase, decay)))

@@ -39,10 +39,10 @@ def measure(
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds > 0:
         raise ConfigError("seconds", seconds, "a time above 0")
     inline = Stream(system, batch_size=batch_size, device=device, threads=0)
-    ahead = Stream(system, batch_size=batch_size, device=device, threads=max(threads, 1))
+    ahead = Stream(system, batch_size=batch_size, device=device, threads=threads)
     rows = [
         _row("generate, in the consumer", _median(_stepper(inline), seconds), batch_size),
-        _row(f"generate, {max(threads, 1)} producer threads", _mean(ahead, seconds), batch_size),
+        _row(f"generate, {threads} producer threads", _mean(ahead, seconds), batch_size),
         _row("hand-over of a ready batch", _hand_over(inline.batch(0), seconds), batch_size),
     ]
     stored = Stream(system, batch_size=512, device="cpu", threads=0)

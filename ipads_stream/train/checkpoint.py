@@ -8,6 +8,7 @@ somewhere else cannot run code.
 from __future__ import annotations
 
 import pickle
+import warnings
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise ConfigError("checkpoint", str(path), "a file written by `ipads-stream train`")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # on a foreign file torch warns before it refuses
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
         extra = content[EXTRA]
         return {
             **extra,

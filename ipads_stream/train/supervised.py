@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ipads_stream import __version__
 from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.handover import torch_threads
 from ipads_stream.core.sample import Sample
 from ipads_stream.stream.stream import Stream
 from ipads_stream.train.checkpoint import EXTRA, read_checkpoint
@@ -83,12 +84,19 @@ class Supervised:
             if not is_number or not low < value <= high:
                 allowed = f"a number above {max(low, 0.0):g}" if low >= 0 else "at least 0"
                 raise ConfigError(name, value, allowed)
-        for name, low in (("max_steps", 1), ("max_samples", 1), ("devices", 1), ("val_every", 0),
-                          ("val_samples", 1)):  # fmt: skip
+        for name, lowest in (
+            ("max_steps", 1),
+            ("max_samples", 1),
+            ("devices", 1),
+            ("num_threads", 1),
+            ("val_every", 0),
+            ("val_samples", 1),
+        ):
             value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int)
-                                      or value < low):  # fmt: skip
-                raise ConfigError(name, value, f"a whole number, at least {low}")
+            if value is None and name.startswith("max_"):
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
+                raise ConfigError(name, value, f"a whole number, at least {lowest}")
         if self.max_steps is None and self.max_samples is None and self.max_time is None:
             raise ConfigError("max_steps", None, "a budget: max_steps, max_samples or max_time")
 
@@ -142,10 +150,8 @@ class Supervised:
             enable_progress_bar=self.bar,
             default_root_dir=str(output),
         )
-        threads_before = torch.get_num_threads()
-        torch.set_num_threads(self.num_threads)
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), torch_threads(self.num_threads):
                 # Lightning's own: it uses what torch deprecates, and asks for worker processes.
                 warnings.filterwarnings("ignore", module="lightning")
                 trainer.fit(
@@ -156,7 +162,6 @@ class Supervised:
                     weights_only=True,
                 )
         finally:
-            torch.set_num_threads(threads_before)
             finish()
         return not interrupt.requested
 
@@ -220,8 +225,9 @@ class _Training(LightningModule):
         timings = self.stream.timings
         worst = int(total.detach().argmax())
         assert batch.provenance is not None
-        self.next_step = batch.provenance.step + 1
-        self.log("loss", loss, prog_bar=True, batch_size=len(batch))
+        indices, self.next_step = batch.provenance.indices, batch.provenance.step + 1
+        shared = self.trainer.world_size > 1
+        self.log("loss", loss, prog_bar=True, batch_size=len(batch), sync_dist=shared)
         self.log_dict(
             {
                 **{f"loss/{name}": _weighted(term, batch.weight) for name, term in terms.items()},
@@ -232,7 +238,8 @@ class _Training(LightningModule):
                 "stream/queued": float(timings.queued),
                 "stream/samples_per_s": timings.samples / max(timings.step, 1e-9),
                 "stream/failures": float(len(self.stream.failures)),
-                "worst/index": float(batch.provenance.indices[worst]),
+                # float32, Lightning's default, would round indices above 2^24.
+                "worst/index": torch.tensor(float(indices[worst]), dtype=torch.double),
                 "worst/loss": total.detach()[worst],
             },
             batch_size=len(batch),

@@ -9,8 +9,9 @@ import pytest
 from test_synthetic import small_system
 
 from ipads_stream.core.errors import ConfigError
-from ipads_stream.evaluation import datasets, evaluate, report
+from ipads_stream.evaluation import affordable, datasets, report
 from ipads_stream.evaluation.evaluate import Settings, evaluate_model
+from ipads_stream.evaluation.model import Model
 from ipads_stream.evaluation.simulated_plane import simulated_plane
 from ipads_stream.evaluation.tables import Column, best_cells, html_table, text_table
 
@@ -45,13 +46,13 @@ def parsed(markup):
     return parser
 
 
-class Model:
+class Idle(Model):
     """Stands in for a network: gives back what it is given."""
 
     def __init__(self):
         self.config = {"seed": 0, "net": {"width": "<b>", "limit": float("inf")}}
 
-    def __call__(self, fid, mask):
+    def __call__(self, fid, mask, *, batch_size=256):
         return np.where(mask, fid, 0)
 
 
@@ -74,7 +75,7 @@ def config_of(run, **changes):
 def measured(run):
     output = run / "measured"
     config = config_of(run, data=str(run / "plane<1>.npy"), rates=[0.25, 0.5])
-    return output, evaluate_model(Model(), small_system(), config, output)
+    return output, evaluate_model(Idle(), small_system(), config, output)
 
 
 def test_measured_evaluation_leaves_everything(measured):
@@ -105,7 +106,7 @@ def test_report_is_self_contained_and_escaped(measured):
 
 def test_synthetic_evaluation(run):
     output = run / "synthetic"
-    text = evaluate_model(Model(), small_system(), config_of(run, rates=[0.3, 0.5]), output)
+    text = evaluate_model(Idle(), small_system(), config_of(run, rates=[0.3, 0.5]), output)
     results = json.loads((output / "results.json").read_text())
     assert {row["rate"] for row in results["synthetic"]} == {0.3, 0.5}
     assert results["measured"] == []
@@ -119,11 +120,12 @@ def test_unavailable_data_are_replaced_and_said_so(run, monkeypatch):
         raise datasets.DataUnavailable("not at hand")
 
     monkeypatch.setattr(datasets, "find", refuse)
-    monkeypatch.setattr(evaluate, "LRHM_SECONDS", {"demo": 0.0})
+    monkeypatch.setattr(affordable, "SECONDS", {"demo": 1e-6})
     config = config_of(run, data="ubiquitin", rates=[0.5], schedules=1)
-    text = evaluate_model(Model(), small_system(), config, run / "replaced")
+    text = evaluate_model(Idle(), small_system(), config, run / "replaced")
     assert "stands in for ubiquitin: not at hand" in text
     assert "LRHM is left out on the plane" in text
+    assert "LRHM is left out on synthetic signals" in text
     assert "simulated protein" in (run / "replaced" / "report.html").read_text()
 
 
@@ -145,6 +147,20 @@ def test_wrong_values_are_named(key, value):
     with pytest.raises(ConfigError) as error:
         Settings.of({key: value})
     assert error.value.key == key
+
+
+def test_a_slow_method_gets_fewer_signals_and_is_told_apart(monkeypatch):
+    methods = {"LRHM": lambda fid, mask: fid, "network": lambda fid, mask: fid}
+    monkeypatch.setattr(affordable, "timed", lambda method, fid, mask: (fid, 0.1))
+    used, fewer, notes = affordable.on_signals(methods, small_system(), 100, 4, "demo")
+    assert (set(used), fewer, notes) == ({"LRHM", "network"}, {"LRHM": 25}, [])
+    assert affordable.on_signals(methods, small_system(), 100, 1, "demo")[1] == {}
+    records = [
+        {"rate": 0.25, "rlne": {"LRHM": 0.1, "network": 0.2}},
+        {"rate": 0.25, "rlne": {"network": 0.9}},
+    ]
+    (note,) = affordable.on_the_same_signals(records, {"LRHM": 1})
+    assert "LRHM 0.100, network 0.200" in note
 
 
 def test_tables_mark_the_best_and_all_that_equal_it():

@@ -92,5 +92,9 @@ def test_a_system_without_a_rate_is_refused():
     class Other:
         name = "other"
 
+        def draw(self, keys, progress): ...
+
+        def render(self, params, keys, xp): ...
+
     with pytest.raises(ConfigError, match="undersampled"):
         synthetic_test(Other(), {NETWORK: fill_with_zeros}, (0.5,), samples=2)

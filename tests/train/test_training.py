@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -140,28 +142,64 @@ def test_kill_and_resume_goes_on_exactly(tmp_path, small, losses, command):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["lightning", "torchrun"])
-def test_two_processes_train_as_one(tmp_path, small, command, launcher):
+def test_two_processes_train_as_one(tmp_path, small, losses, command, launcher):
     small = [*small, "trainer.max_steps=6"]
     assert main(["train", *small, f"output={tmp_path / 'one'}"]) == 0
     words = ["train", *small, "trainer.devices=2", f"output={tmp_path / 'two'}"]
-    torchrun = ("-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "-m")
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m")
     process = command(*words, launcher=torchrun if launcher == "torchrun" else ())
-    _, err = process.communicate(timeout=240)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     one, two = (read_checkpoint(tmp_path / n / "run.ckpt") for n in ("one", "two"))
     assert one["stream"] == two["stream"]
-    for name, weight in one["weights"].items():
-        assert torch.allclose(weight, two["weights"][name], atol=2e-5), name
+    # The first loss is that of one set of weights on the same samples, shared out; later ones
+    # drift by rounding, which Adam's first steps magnify where a gradient is nearly zero.
+    alone, together = losses(tmp_path / "one"), losses(tmp_path / "two")
+    assert together[0] == pytest.approx(alone[0], rel=1e-6)
+    assert [together[i] for i in range(6)] == pytest.approx([alone[i] for i in range(6)], rel=1e-3)
+    distance = sum((one["weights"][n] - two["weights"][n]).square().sum() for n in one["weights"])
+    size = sum(weight.square().sum() for weight in one["weights"].values())
+    assert distance < 1e-5 * size
+
+
+@pytest.mark.slow
+def test_ranks_take_disjoint_shares_whose_union_is_the_stream(tmp_path):
+    """Two processes under torchrun, each asking torch.distributed which share is its own."""
+    program = tmp_path / "shares.py"
+    program.write_text(
+        "import sys, numpy as np, torch.distributed as dist\n"
+        "from ipads_stream import Stream, load_system\n"
+        "dist.init_process_group('gloo')\n"
+        "stream = Stream(load_system('dlnmr', ['points=32']), batch_size=8, device='cpu')\n"
+        "batches = iter(stream)\n"
+        "taken = [next(batches) for _ in range(5)]\n"
+        "np.savez(f'{sys.argv[1]}/{dist.get_rank()}.npz',\n"
+        "         index=np.stack([b.provenance.indices for b in taken]),\n"
+        "         fid=np.stack([b.inputs['fid'] for b in taken]))\n"
+        "dist.destroy_process_group()\n"
+    )
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    done = subprocess.run(
+        [*launch, str(program), str(tmp_path)], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    ranks = [np.load(tmp_path / f"{rank}.npz") for rank in (0, 1)]
+    index = np.concatenate([rank["index"] for rank in ranks], axis=1).ravel()
+    assert index.tolist() == list(range(40))
+    whole = Stream(load_system("dlnmr", ["points=32"]), device="cpu").sample(range(40))
+    fid = np.concatenate([rank["fid"] for rank in ranks], axis=1).reshape(40, 32)
+    assert np.array_equal(fid, whole.inputs["fid"].numpy())
 
 
 def test_training_learns(tmp_path, small, losses):
     run = tmp_path / "run"
-    words = ["trainer.max_steps=150", "stream.batch_size=16", "trainer.learning_rate=0.005"]
-    assert main(["train", *small, *words, f"output={run}"]) == 0
+    words = ["trainer.max_steps=150", "stream.batch_size=16", "net.growth=8", "net.phases=3"]
+    easy = ["system.rate=0.5", "system.snr=null", "system.num_peaks=1"]
+    assert main(["train", *small, *words, *easy, f"output={run}"]) == 0
     curve = losses(run)
     start = np.mean([curve[i] for i in range(10)])
     end = np.mean([curve[i] for i in range(140, 150)])
-    assert end < 0.8 * start
+    assert end < 0.6 * start
 
 
 def test_time_and_samples_bound_a_run(tmp_path, small, losses):

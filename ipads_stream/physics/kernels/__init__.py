@@ -1,0 +1,1 @@
+"""Fused kernels: CUDA text beside its Numba twin."""

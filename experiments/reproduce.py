@@ -1,0 +1,238 @@
+"""The rows of the report: what was published beside what this package gives.
+
+    python experiments/reproduce.py row=nmr1 [budget=demo|long] [seeds=3]   synthetic signals
+    python experiments/reproduce.py row=nmr2 [budget=demo|long] [seeds=3]   measured planes
+    python experiments/reproduce.py row=speed                               time per plane
+    python experiments/reproduce.py row=fixed [seeds=3] [steps=3000]        stored sets and stream
+
+Finished networks and arms are kept under runs/reproduce and not repeated. Results are written to
+experiments/results/<row>-<budget>.json; every arm is reported, losing ones too.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ipads_stream import ConfigError, Stored, load_model
+from ipads_stream.config import build_run, build_system, compose
+from ipads_stream.core.files import write_text
+from ipads_stream.evaluation import datasets
+from ipads_stream.evaluation.measured import measured_test
+from ipads_stream.evaluation.methods import NETWORK, reconstruction_methods
+from ipads_stream.evaluation.metrics import confidence_interval
+from ipads_stream.evaluation.planes import Plane, crop, read_plane
+from ipads_stream.evaluation.synthetic import synthetic_test
+from ipads_stream.train.run import train_run
+
+ROOT = Path(__file__).resolve().parents[1]
+RUNS, RESULTS = ROOT / "runs" / "reproduce", ROOT / "experiments" / "results"
+BUDGETS = {"demo": "trainer.max_time=100", "long": "trainer.max_time=1200"}
+RATES = (0.15, 0.2, 0.25, 0.4, 0.5)
+MEASURED_RATES = (0.15, 0.2, 0.25, 0.5)
+QUIET = ["logger=none", "trainer.bar=false", "trainer.val_every=0", "device=cpu"]
+
+
+def trained(budget: str, seed: int) -> Path:
+    """Checkpoint of a network trained on the stream, with this budget and seed."""
+    output = RUNS / f"{budget}-{seed}"
+    if not (output / "finished").exists():
+        resume = output / "run.ckpt"
+        words = [BUDGETS[budget], "trainer.max_steps=null", f"seed={seed}", f"output={output}"]
+        if resume.exists():
+            words.append(f"resume={resume}")
+        _train([*QUIET, *words])
+        (output / "finished").touch()
+    return output / "run.ckpt"
+
+
+def _train(words: Sequence[str], stored: tuple[int, tuple[str, ...]] | None = None) -> None:
+    config = compose(words)
+    config["overrides"] = list(words)
+    run = build_run(config)
+    if stored is not None:
+        run = replace(run, system=Stored(run.system, *stored))
+    finished, _ = train_run(run)
+    if not finished:
+        raise KeyboardInterrupt
+
+
+def nmr1(budget: str, seeds: int, samples: int = 400) -> dict[str, Any]:
+    """Simulated, noise-free signals; median RLNE and r per method and rate, over networks."""
+    rows: dict[str, Any] = {}
+    for seed in range(seeds):
+        model = load_model(trained(budget, seed))
+        methods = reconstruction_methods(model)
+        if seed:  # the classical methods do not change with the seed of the network
+            methods = {NETWORK: methods[NETWORK]}
+        system = build_system(model.config)
+        test = synthetic_test(system, methods, RATES, samples=samples, bar=sys.stderr.isatty())
+        for row in test.rows:
+            rows.setdefault(f"{row['method']} {row['rate']:.0%}", []).append(row)
+    return {
+        name: {
+            key: _over_seeds([row[key] for row in found])
+            for key in ("rlne_median", "r", "seconds_per_signal")
+        }
+        | {"signals": found[0]["signals"], "interval_of_first": _interval(found[0])}
+        for name, found in rows.items()
+    }
+
+
+def _interval(row: dict[str, Any]) -> list[float]:
+    return [row["rlne_low"], row["rlne_high"]]
+
+
+def _over_seeds(values: Sequence[float]) -> dict[str, Any]:
+    array = np.array(values, dtype=float)
+    spread = float(array.std(ddof=1)) if len(array) > 1 else None
+    return {"mean": float(array.mean()), "sd": spread, "seeds": len(array)}
+
+
+def planes() -> dict[str, Plane]:
+    """The measured planes, whole and in the region of their signals, and without a t1 window."""
+    found = {}
+    for name in datasets.NAMES:
+        plane = read_plane(datasets.find(name))
+        found[name] = plane
+        low, high = datasets.SOURCES[name].signal_ppm
+        found[f"{name}, {low:g} to {high:g} ppm"] = crop(plane, float(low), float(high))
+        found[f"{name}, no t1 window"] = replace(plane, window=np.ones_like(plane.window))
+    return found
+
+
+def nmr2(budget: str, seeds: int, schedules: int = 10) -> dict[str, Any]:
+    """Measured planes, retrospectively undersampled; mean over schedules, then over networks."""
+    results: dict[str, Any] = {}
+    for name, plane in planes().items():
+        rows: dict[str, Any] = {}
+        for seed in range(seeds):
+            methods = reconstruction_methods(load_model(trained(budget, seed)))
+            slow = methods.pop("LRHM")
+            if seed:
+                methods = {NETWORK: methods[NETWORK]}
+            tests = [measured_test(plane, methods, MEASURED_RATES, schedules=schedules)]
+            if not seed:
+                tests.append(measured_test(plane, {"LRHM": slow}, (0.25,), schedules=2))
+            for row in (row for test in tests for row in test.rows):
+                rows.setdefault(f"{row['method']} {row['rate']:.0%}", []).append(row)
+        results[name] = {
+            key: {
+                score: _over_seeds([row[score] for row in found])
+                for score in ("rlne", "r", "r2", "seconds_per_signal")
+            }
+            | {"sd_over_schedules": {s: found[0][f"{s}_sd"] for s in ("rlne", "r")},
+               "schedules": found[0]["schedules"], "peaks": found[0]["peaks"]}
+            for key, found in rows.items()
+        }  # fmt: skip
+    return results
+
+
+def speed(budget: str) -> dict[str, Any]:
+    """Seconds per plane of 512 x 128 points, and ratios, in one run on one thread of torch."""
+    torch.set_num_threads(1)
+    plane = read_plane(datasets.find("ubiquitin"))
+    methods = reconstruction_methods(load_model(trained(budget, 0)))
+    seconds = {}
+    for name, method in methods.items():
+        test = measured_test(plane, {name: method}, (0.25,), schedules=1 if name == "LRHM" else 3)
+        seconds[name] = test.rows[0]["seconds_per_signal"] * len(plane.fid)
+    return {
+        "seconds_per_plane": seconds,
+        "network_over": {name: seconds[name] / seconds[NETWORK] for name in seconds},
+    }
+
+
+ARMS: dict[str, tuple[int, tuple[str, ...]] | None] = {
+    f"{size // 1000}k {kind}": (size, fresh)
+    for size in (1000, 4000, 40_000)
+    for kind, fresh in (("frozen", ()), ("fresh masks and noise", ("mask", "rate", "noise", "snr")))
+}
+ARMS["stream"] = None
+
+
+def _arm(job: tuple[str, int, int]) -> tuple[str, int, dict[str, float]]:
+    """Trains one arm with one seed and tests it; runs in a process of its own."""
+    name, seed, steps = job
+    output = RUNS / "fixed" / f"{name.replace(' ', '-')}-{steps}-{seed}"
+    done = output / "result.json"
+    if not done.exists():
+        for left in output.glob("*"):
+            left.unlink()
+        words = [f"trainer.max_steps={steps}", f"seed={seed}", f"output={output}"]
+        _train([*QUIET, *words], ARMS[name])
+        torch.set_num_threads(1)
+        model = load_model(output / "run.ckpt")
+        methods = {NETWORK: model}
+        test = synthetic_test(build_system(model.config), methods, (0.15, 0.25, 0.5), samples=1000)
+        write_text(done, json.dumps({f"{r['rate']:.0%}": r["rlne_median"] for r in test.rows}))
+    return name, seed, json.loads(done.read_text())
+
+
+def fixed(seeds: int, steps: int, processes: int = 2) -> dict[str, Any]:
+    """Equal networks and steps on stored sets and on the endless stream, same test signals."""
+    jobs = [(name, seed, steps) for seed in range(seeds) for name in ARMS]
+    found: dict[str, dict[str, list[float]]] = {}
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        for name, seed, result in pool.map(_arm, jobs):
+            print(f"seed {seed}  {name:26s} {result}", flush=True)
+            for rate, value in result.items():
+                found.setdefault(name, {}).setdefault(rate, []).append(value)
+    stream = {rate: np.array(values) for rate, values in found["stream"].items()}
+    return {
+        "steps": steps,
+        "arms": {
+            name: {
+                rate: _over_seeds(values) | {"over_stream": _ratio(np.array(values), stream[rate])}
+                for rate, values in by_rate.items()
+            }
+            for name, by_rate in found.items()
+        },
+    }
+
+
+def _ratio(values: np.ndarray, stream: np.ndarray) -> dict[str, Any]:
+    """Error over that of the stream, paired by seed; interval by bootstrap over the seeds."""
+    ratios = values / stream
+    low, high = confidence_interval(ratios, np.mean) if len(ratios) > 1 else (None, None)
+    return {"mean": float(ratios.mean()), "low": low, "high": high}
+
+
+def main(words: Sequence[str]) -> int:
+    options = dict(word.partition("=")[::2] for word in words)
+    row, budget = options.pop("row", None), options.pop("budget", "demo")
+    seeds, steps = int(options.pop("seeds", 3)), int(options.pop("steps", 3000))
+    if options:
+        raise ConfigError("argument", next(iter(options)), "row, budget, seeds, steps")
+    if budget not in BUDGETS:
+        raise ConfigError("budget", budget, f"one of {', '.join(BUDGETS)}")
+    rows = {
+        "nmr1": lambda: nmr1(budget, seeds),
+        "nmr2": lambda: nmr2(budget, seeds),
+        "speed": lambda: speed(budget),
+        "fixed": lambda: fixed(seeds, steps),
+    }
+    if row not in rows:
+        raise ConfigError("row", row, f"one of {', '.join(rows)}")
+    result = rows[row]()
+    name = row if row == "fixed" else f"{row}-{budget}"
+    write_text(RESULTS / f"{name}.json", json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except ConfigError as error:
+        print(f"reproduce.py: {error}\n\n{__doc__}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,123 @@
+"""The verbs, as a user types them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from ipads_stream import Frozen, __version__
+from ipads_stream.__main__ import VERBS, main
+
+
+def test_without_a_verb_the_verbs_are_shown(capsys):
+    assert main([]) == 2
+    text = capsys.readouterr().out
+    assert all(verb in text for verb in VERBS)
+    assert main(["--help"]) == 0
+    assert main(["--version"]) == 0
+    assert __version__ in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_with_examples(verb, capsys):
+    assert main([verb, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "examples:" in text
+    assert f"ipads-stream {verb}" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["tarin"], "no verb 'tarin'"),
+        (["evaluate"], "checkpoint"),
+        (["evaluate", "checkpoint=nothing.ckpt"], "checkpoint='nothing.ckpt'"),
+        (["freeze"], "path"),
+        (["freeze", "path=x", "format=zip"], "format='zip'"),
+        (["bench", "seconds=0"], "seconds"),
+        (["bench", "threads=x"], "threads"),
+        (["bench", "speed=3"], "speed"),
+        (["preview", "--fast"], "argument='--fast'"),
+        (["preview", "conf=nowhere"], "conf='nowhere'"),
+        (["preview", "samples=-1"], "samples"),
+        (["replay"], "run"),
+        (["replay", "run=nowhere", "index=1"], "nowhere"),
+        (["doctor", "x=1"], "argument"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_words_are_one_line_and_2(words, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert message in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_doctor_tells_versions_devices_and_kernels(capsys):
+    assert main(["doctor"]) == 0
+    text = capsys.readouterr().out
+    for word in (__version__, "numpy", "devices", "cpu", "kernels", "philox.cu", "folders"):
+        assert word in text
+
+
+def test_bench_prints_a_table_and_writes_json(tmp_path, capsys):
+    out = tmp_path / "rates.json"
+    words = ["seconds=0.05", "batch_size=32", "system.points=32", f"out={out}"]
+    assert main(["bench", *words]) == 0
+    assert "hand-over of a ready batch" in capsys.readouterr().out
+    rows = json.loads(out.read_text())["rows"]
+    assert len(rows) == 5
+    assert all(row["ms_per_batch"] > 0 for row in rows)
+
+
+def test_freeze_writes_a_set(tmp_path, capsys):
+    path = tmp_path / "set.h5"
+    words = [f"path={path}", "format=hdf5", "num_samples=50", "system.points=32", "batch_size=16"]
+    assert main(["freeze", *words]) == 0
+    assert str(path) in capsys.readouterr().out
+    assert Frozen(path).manifest["num_samples"] == 50
+
+
+def test_a_simulator_that_fails_is_one_line_and_1(tmp_path, capsys, monkeypatch):
+    (tmp_path / "conf" / "system").mkdir(parents=True)
+    (tmp_path / "broken.py").write_text(
+        "from dataclasses import dataclass\n"
+        "@dataclass(frozen=True)\n"
+        "class Broken:\n"
+        "    name = 'broken'\n"
+        "    def draw(self, keys, progress): return {}\n"
+        "    def render(self, params, keys, xp): raise ZeroDivisionError('no field')\n"
+    )
+    (tmp_path / "conf" / "system" / "broken.yaml").write_text(
+        "# @package _global_\nsystem:\n  _target_: broken.Broken\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    words = [f"conf={tmp_path / 'conf'}", "system=broken", "trusted=[broken]"]
+    assert main(["freeze", *words, f"path={tmp_path / 'set'}"]) == 1
+    error = capsys.readouterr().err
+    assert "sample 0: ZeroDivisionError: no field" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_ctrl_c_before_training_starts_is_130(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ipads_stream", "bench", "seconds=60"],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    time.sleep(8)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == 130, error
+    assert "Traceback" not in error
