@@ -139,6 +139,6 @@ def draw(key0, key1, indices, is_normal, out):
         if is_normal:
             _fill_normals(words[: 2 * _LANES], values[: 2 * _LANES])
             _fill_normals(words[2 * _LANES :], values[2 * _LANES :])
+            _place(values, out, sample, block, item)
         else:
-            values[:] = words
-        _place(values, out, sample, block, item)
+            _place(words, out, sample, block, item)

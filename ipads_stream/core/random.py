@@ -178,6 +178,10 @@ def _draw(key: Key, count: int, is_normal: bool, xp: Any) -> Any:
     if out.size == 0:
         return out
     if is_numpy(out):
+        if count > 4 and count % 4:  # whole blocks are placed without a branch: twice as fast
+            whole = np.empty((key.indices.size, -(-count // 4) * 4), out.dtype)
+            philox.draw(*key.words, key.indices, is_normal, whole)
+            return whole[:, :count]
         philox.draw(*key.words, key.indices, is_normal, out)
     else:
         launch(
