@@ -165,8 +165,6 @@ def preview(overrides: Sequence[str]) -> int:
 
 
 def evaluate(overrides: Sequence[str]) -> int:
-    # LRHM takes the eigenvectors of many small matrices: more threads only wait for one another.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when NumPy is imported, below
     from ipads_stream.config import build_system, load_model
     from ipads_stream.evaluation.evaluate import evaluate_model
 

@@ -15,10 +15,10 @@ from ipads_stream import __version__
 from ipads_stream.core.description import config_hash
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.evaluation import affordable, datasets
-from ipads_stream.evaluation.measured import MeasuredTest, measured_test
+from ipads_stream.evaluation.measured import MeasuredTest, Region, measured_test
 from ipads_stream.evaluation.methods import reconstruction_methods
 from ipads_stream.evaluation.model import Model
-from ipads_stream.evaluation.planes import Plane, crop, read_plane
+from ipads_stream.evaluation.planes import Plane, read_plane, rows_between
 from ipads_stream.evaluation.presentation import Findings, present
 from ipads_stream.evaluation.report import write_text
 from ipads_stream.evaluation.simulated_plane import simulated_plane
@@ -118,7 +118,13 @@ def evaluate_model(model: Model, system: System, config: Mapping[str, Any], outp
         )
         notes.extend(told)
         measured = measured_test(
-            plane, used, settings.rates, schedules=settings.schedules, seed=settings.seed, bar=bar
+            plane,
+            used,
+            settings.rates,
+            schedules=settings.schedules,
+            regions=_regions(plane, settings),
+            seed=settings.seed,
+            bar=bar,
         )
     rates = settings.rates if plane is None else (RATE_BESIDE_MEASURED,)
     used, fewer, told = affordable.on_signals(
@@ -190,9 +196,21 @@ def _plane(settings: Settings, notes: list[str]) -> Plane:
     except datasets.DataUnavailable as reason:
         notes.append(f"A simulated protein plane stands in for {settings.data}: {reason}.")
         return simulated_plane(settings.seed)
-    low, high = datasets.SOURCES[settings.data].signal_ppm
-    notes.append(f"Rows between {low:g} and {high:g} ppm are used: they hold the signal.")
-    return crop(read_plane(path), low, high)
+    return read_plane(path)
+
+
+def _regions(plane: Plane, settings: Settings) -> list[Region]:
+    """All rows, and of a named data set those that hold its signals."""
+    regions = [Region()]
+    source = datasets.SOURCES.get(settings.data)
+    if source is not None and plane.name == Path(source.file).name:  # not a simulated stand-in
+        low, high = source.signal_ppm
+        rows, threshold = rows_between(plane, low, high), source.peak_threshold
+        name = f"{low:g} to {high:g} ppm"
+        if threshold != regions[0].threshold:
+            name += f", peaks above {threshold:.0%}"
+        regions.append(Region(name, rows, threshold))
+    return regions
 
 
 def _beyond_training(system: Any, rates: Sequence[float], plane: Plane | None) -> list[str]:

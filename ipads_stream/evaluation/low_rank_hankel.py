@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from jaxtyping import Bool, Complex, Float, Inexact
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from ipads_stream.evaluation.iterative_soft_threshold import checked_mask
@@ -38,8 +39,7 @@ def reconstruct(
         threshold: T as a fraction of the largest singular value of the zero-filled H y.
         progress: show a progress bar.
         rows_at_once: rows per batch; bounds the memory, not the result.
-        workers: threads that share the batches; keep workers times the threads of the linear
-            algebra library at the number of cores.
+        workers: threads that share the batches.
 
     Returns:
         The rows with the missing points filled, equal to `fid` at the sampled points.
@@ -64,6 +64,8 @@ def reconstruct(
     with (
         tqdm(total=rows.size * passes, desc="LRHM", disable=not progress) as bar,
         ThreadPoolExecutor(workers) as pool,
+        # The matrices are small: threads of the linear algebra library only wait for one another.
+        threadpool_limits(1, user_api="blas"),
     ):
 
         def solve(batch: np.ndarray) -> np.ndarray:

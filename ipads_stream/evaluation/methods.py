@@ -32,8 +32,8 @@ def reconstruction_methods(model: Method) -> dict[str, Method]:
     """
     return {
         ZERO_FILLING: fill_with_zeros,
-        IST: _for_own_masks(iterative_soft_threshold.reconstruct),
-        LRHM: _for_own_masks(low_rank_hankel.reconstruct),
+        IST: iterative_soft_threshold.reconstruct,
+        LRHM: low_rank_hankel.reconstruct,
         NETWORK: model,
     }
 
@@ -63,15 +63,3 @@ def timed(
     started = time.perf_counter()
     estimate = method(fid, mask)
     return estimate, (time.perf_counter() - started) / max(len(fid), 1)
-
-
-def _for_own_masks(method: Method) -> Method:
-    """A method that knows one mask for all rows, for rows that each have their own."""
-
-    def reconstruct(fid: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        if mask.ndim == 1:
-            return method(fid, mask)
-        rows = [method(row[None], own) for row, own in zip(fid, mask, strict=True)]
-        return np.concatenate(rows) if rows else fid
-
-    return reconstruct

@@ -36,7 +36,7 @@ class Model:
         """The reconstructed signals; measured points come back as they were measured.
 
         Args:
-            fid: complex, any unit, (rows, points); values where the mask is False are not looked at.
+            fid: complex, any unit, (rows, points); only points where mask is True are looked at.
             mask: bool, True where measured, (points,) for all rows or (rows, points).
             batch_size: rows at a time.
 

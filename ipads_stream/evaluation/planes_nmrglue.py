@@ -1,4 +1,4 @@
-"""File formats of planes: NMRPipe, Bruker and Varian through nmrglue; MATLAB and NumPy arrays.
+"""File formats of spectrometers and NMRPipe, read through nmrglue.
 
 Signs, in the file as it is read: NMRPipe, Bruker and Varian FIDs have a line of higher shift at
 +f, exp(+2 pi i f t), along t2 and (States: c + i s) along t1; nmrglue's Bruker examples reverse the
@@ -7,13 +7,17 @@ two traces is the echo, exp(-2 pi i f1 t1).
 """
 
 import warnings
-import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped
 
-from ipads_stream.evaluation.planes import Axis, Recording, UnusableData
+from ipads_stream.evaluation.planes_recording import (
+    Axis,
+    Recording,
+    UnusableData,
+    measured_axis,
+)
 
 BRUKER_MODES = {
     1: "phase-modulated",
@@ -65,11 +69,12 @@ def read_nmrpipe(path: Path) -> Recording:
     }.get((int(header["FD2DPHASE"]), int(header["FDF1AQSIGN"])), "unknown")
     if mode == "unknown":
         mode = f"FD2DPHASE {header['FD2DPHASE']:g} with FDF1AQSIGN {header['FDF1AQSIGN']:g}"
-    axes = []
-    for name in ("FDF2", "FDF1"):
-        width, frequency = header[name + "SW"], header[name + "OBS"] * 1e6
-        axes.append(_axis(header[name + "LABEL"], width, frequency, header[name + "CAR"]))
-    return Recording(traces, mode, *axes)
+    return Recording(traces, mode, _nmrpipe_axis(header, "FDF2"), _nmrpipe_axis(header, "FDF1"))
+
+
+def _nmrpipe_axis(header: dict[str, Any], name: str) -> Axis:
+    width, frequency = header[name + "SW"], header[name + "OBS"] * 1e6
+    return measured_axis(header[name + "LABEL"], width, frequency, header[name + "CAR"])
 
 
 def read_bruker(path: Path) -> Recording:
@@ -121,21 +126,27 @@ def read_bruker(path: Path) -> Recording:
     values = values.reshape(-1, stride)[:num_rows, :length]
     code = int(indirect.get("FnMODE", 0))
     mode = BRUKER_MODES.get(code) or f"FnMODE {code} ({BRUKER_OTHER_MODES.get(code, 'unknown')})"
-    widths = (direct["SW_h"], indirect["SW"] * indirect["SFO1"])
-    axes = []
-    for axis, width in zip((direct, indirect), widths, strict=True):
-        frequency = 1e6 * axis.get("BF1", axis["SFO1"])
-        centre = axis.get("O1", 0.0) / frequency * 1e6
-        axes.append(_axis(axis.get("NUC1", "?"), width, frequency, centre))
-    return Recording(values[:, 0::2] + 1j * values[:, 1::2], mode, *axes, _group_delay(direct))
+    return Recording(
+        traces=values[:, 0::2] + 1j * values[:, 1::2],
+        mode=mode,
+        direct=_bruker_axis(direct, direct["SW_h"]),
+        indirect=_bruker_axis(indirect, indirect["SW"] * indirect["SFO1"]),
+        delay=_group_delay(direct),
+    )
 
 
-def _bruker_type(header: dict) -> str:
+def _bruker_axis(header: dict[str, Any], width: float) -> Axis:
+    frequency = 1e6 * header.get("BF1", header["SFO1"])
+    centre = header.get("O1", 0.0) / frequency * 1e6
+    return measured_axis(header.get("NUC1", "?"), width, frequency, centre)
+
+
+def _bruker_type(header: dict[str, Any]) -> str:
     order = ">" if header.get("BYTORDA", 0) == 1 else "<"
     return order + ("f8" if header.get("DTYPA", 0) == 2 else "i4")
 
 
-def _group_delay(header: dict) -> float:
+def _group_delay(header: dict[str, Any]) -> float:
     """Delay of the digital filter in points of t2; 0 for analogue filters."""
     from nmrglue.fileio.bruker import bruker_dsp_table
 
@@ -175,94 +186,47 @@ def read_varian(path: Path) -> Recording:
         _, traces = nmrglue.varian.read(str(path), as_2d=True)
     except (ValueError, IndexError, KeyError, OSError) as error:
         raise UnusableData(f"not a readable Varian experiment ({error})") from error
-
-    def value(name: str, default: float | str) -> float | str:
-        entry = parameters.get(name)
-        return type(default)(entry["values"][0]) if entry and entry["values"] else default
-
-    if value("ni2", 0.0) > 1:
+    if _number(parameters, "ni2", 0.0) > 1:
         raise UnusableData("3D data (ni2 > 1); give a 2D recording")
-    if value("ni", 0.0) < 2:
+    if _number(parameters, "ni", 0.0) < 2:
         raise UnusableData("1D data (no ni, or ni < 2); give a 2D recording")
-    if not value("sw", 0.0) or not value("sw1", 0.0):
+    if not _number(parameters, "sw", 0.0) or not _number(parameters, "sw1", 0.0):
         raise UnusableData("sw or sw1 is missing in procpar, so an axis is unknown; add it")
-    array = value("array", "phase")
+    array = _text(parameters, "array", "phase")
     if array not in ("", "phase"):
         raise UnusableData(f"arrayed over {array!r}; allowed: phase only. Extract one 2D recording")
-    if value("proc1", "ft") == "rft":
-        mode = "proc1='rft' (TPPI)"
-    elif len(parameters["phase"]["values"] if "phase" in parameters else []) == 2:
-        coefficients = value("f1coef", "").replace(",", " ").split()
-        crossed = len(coefficients) == 8 and all(abs(float(coefficients[i])) for i in (0, 2, 5, 7))
-        mode = "echo-antiecho" if crossed else "states"
-    else:
-        mode = "phase-modulated"
-    axes = []
-    for end, label, frequency in (("", "tn", "sfrq"), ("1", "dn", "dfrq")):
-        width, larmor = value("sw" + end, 1.0), value(frequency, float("nan"))
-        offset = width / 2 - value("rfl" + end, width / 2) + value("rfp" + end, 0.0)
-        axes.append(_axis(value(label, "?"), width, 1e6 * larmor, offset / larmor))
-    return Recording(traces, mode, *axes)
+    return Recording(
+        traces=traces,
+        mode=_varian_mode(parameters),
+        direct=_varian_axis(parameters, "", "tn", "sfrq"),
+        indirect=_varian_axis(parameters, "1", "dn", "dfrq"),
+    )
 
 
-def read_arrays(
-    path: Path, variable: str | None
-) -> Recording | tuple[Shaped[np.ndarray, "..."], tuple[Axis, Axis]]:
-    """Read a .mat, .npz or .npy file.
-
-    Args:
-        path: the file.
-        variable: name of the array (.mat, .npz); None takes the only complex array, or the only
-            struct with the fields `pos` and `neg`.
-
-    Returns:
-        Rows of t1 FIDs with their axes, or the recording of an echo/anti-echo struct.
-
-    Raises:
-        UnusableData: not readable, no such variable, or several.
-    """
-    try:
-        if path.suffix == ".mat":
-            import scipy.io
-
-            content = scipy.io.loadmat(path, squeeze_me=True, struct_as_record=False)
-        else:
-            content = np.load(path, allow_pickle=False)
-            content = dict(content) if path.suffix == ".npz" else {"array": content}
-    except NotImplementedError:
-        raise UnusableData("a MATLAB 7.3 file; save it with '-v7'") from None
-    except (ValueError, TypeError, OSError, zipfile.BadZipFile) as error:
-        raise UnusableData(f"not a readable {path.suffix} file ({error})") from error
-    content = {name: item for name, item in content.items() if not name.startswith("__")}
-    axes = tuple(_stored_axis(content.pop(name, None), name) for name in ("direct", "indirect"))
-    fitting = [name for name, item in content.items() if _is_struct(item) or np.iscomplexobj(item)]
-    chosen = fitting[0] if variable is None and len(fitting) == 1 else variable
-    chosen = next(iter(content)) if chosen is None and len(content) == 1 else chosen
-    if chosen not in content:
-        asked = "no single complex array" if variable is None else f"no variable {variable!r}"
-        raise UnusableData(f"{asked}; name one with variable=..., there are: {sorted(content)}")
-    item = content[chosen]
-    if not _is_struct(item):
-        return np.asarray(item), axes
-    if item.pos.shape != item.neg.shape or item.pos.ndim != 2:
-        raise UnusableData(f"pos {item.pos.shape} and neg {item.neg.shape}; allowed: equal, 2D")
-    traces = np.stack([item.pos.T, item.neg.T], axis=1).reshape(-1, len(item.pos))
-    return Recording(traces, "echo-antiecho", *axes)
+def _varian_mode(parameters: dict[str, Any]) -> str:
+    if _text(parameters, "proc1", "ft") == "rft":
+        return "proc1='rft' (TPPI)"
+    if "phase" not in parameters or len(parameters["phase"]["values"]) != 2:
+        return "phase-modulated"
+    coefficients = _text(parameters, "f1coef", "").replace(",", " ").split()
+    crossed = len(coefficients) == 8 and all(float(coefficients[i]) for i in (0, 2, 5, 7))
+    return "echo-antiecho" if crossed else "states"
 
 
-def _is_struct(item: object) -> bool:
-    return hasattr(item, "pos") and hasattr(item, "neg")
+def _varian_axis(parameters: dict[str, Any], end: str, label: str, frequency: str) -> Axis:
+    """Make the axis whose parameters' names end in `end`, from rfl and rfp in Hz."""
+    width = _number(parameters, "sw" + end, 1.0)
+    larmor = _number(parameters, frequency, float("nan"))  # MHz
+    reference = _number(parameters, "rfl" + end, width / 2)
+    offset = width / 2 - reference + _number(parameters, "rfp" + end, 0.0)
+    return measured_axis(_text(parameters, label, "?"), width, 1e6 * larmor, offset / larmor)
 
 
-def _stored_axis(values: Shaped[np.ndarray, "..."] | None, name: str) -> Axis:
-    if values is None:
-        return Axis()
-    if np.shape(values) != (3,):
-        raise UnusableData(f"{name} has shape {np.shape(values)}; store width, frequency, centre")
-    return _axis("?", *values)
+def _number(parameters: dict[str, Any], name: str, default: float) -> float:
+    entry = parameters.get(name)
+    return float(entry["values"][0]) if entry and entry["values"] else default
 
 
-def _axis(nucleus: str, width: float, frequency: float, centre_ppm: float) -> Axis:
-    if not width > 0:
-        raise UnusableData(f"spectral width {width} Hz of {nucleus}; give an axis in the recipe")
-    return Axis(str(nucleus), float(width), float(frequency), float(centre_ppm))
+def _text(parameters: dict[str, Any], name: str, default: str) -> str:
+    entry = parameters.get(name)
+    return str(entry["values"][0]) if entry and entry["values"] else default

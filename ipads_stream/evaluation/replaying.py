@@ -108,9 +108,10 @@ def _score(errors: Mapping[str, float | None]) -> float | None:
 
 
 def _rebuild(record: Mapping[str, Any], system: System, output: Path, device: str) -> str:
-    rate = record.get("rate")
-    if rate is not None:
-        system = dataclasses.replace(system, rate=rate)  # type: ignore[type-var]
+    overrides = record.get("overrides") or {}
+    if overrides:
+        system = dataclasses.replace(system, **overrides)  # type: ignore[type-var]
+    rate = overrides.get("rate")
     wanted = {"config_hash": config_hash(system)} | dict(record)
     wanted.pop("digest", None)  # a difference is told, not raised
     sample = replay(system, wanted, device=device)
@@ -119,8 +120,8 @@ def _rebuild(record: Mapping[str, Any], system: System, output: Path, device: st
     name = f"{record['split']}-{record['index']}" + (f"-rate{rate:g}" if rate is not None else "")
     params = row_of(sample.params, 0)
     told = [f"{record['split']} sample {record['index']}, seed {record['seed']}"]
-    if rate is not None:
-        told.append(f"rate override {rate:g}")
+    if overrides:
+        told.append("with " + ", ".join(f"{key}={value}" for key, value in overrides.items()))
     if "rlne" in record:
         told.append("RLNE " + ", ".join(f"{n} {_short(e)}" for n, e in record["rlne"].items()))
     if "loss" in record:

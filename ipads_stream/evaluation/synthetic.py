@@ -29,7 +29,7 @@ class SyntheticTest:
 
     Attributes:
         rows: one per rate and method, plain numbers (see :func:`_summary`).
-        records: one per rate and signal: provenance, rate, RLNE by method, digest; replayable.
+        records: one per rate and signal: provenance, overrides, RLNE by method, digest; replayable.
         samples: rate -> the test signals.
         estimates: rate -> method -> spectra of the estimates, complex (signals, points).
     """
@@ -50,7 +50,7 @@ def synthetic_test(
     fewer: Mapping[str, int] | None = None,
     bar: bool = False,
 ) -> SyntheticTest:
-    """Reconstructs the same signals of the split "test" with every method at every rate.
+    """Reconstructs the same noise-free signals of the split "test" with every method at every rate.
 
     Args:
         system: has the field ``rate``, gives "fid" and "mask" and the target "spectrum".
@@ -68,24 +68,35 @@ def synthetic_test(
         raise ConfigError("system", system.name, "a system of undersampled signals, with a rate")
     test = SyntheticTest()
     for rate in tqdm(rates, desc="synthetic", disable=not bar):
-        at_rate = dataclasses.replace(system, rate=float(rate))
+        overrides = test_overrides(system, float(rate))
+        at_rate = dataclasses.replace(system, **overrides)  # type: ignore[type-var]
         stream = Stream(
             at_rate, seed=seed, split="test", batch_size=samples, device="cpu", threads=0
         )
         sample = stream.batch(0)
         if not {"fid", "mask"} <= set(sample.inputs) or "spectrum" not in sample.targets:
             raise ConfigError("system", system.name, "a system with fid, mask and spectrum")
-        _test_rate(test, sample, methods, float(rate), fewer or {})
+        _test_rate(test, sample, methods, overrides, fewer or {})
     return test
+
+
+def test_overrides(system: System, rate: float) -> dict[str, Any]:
+    """What the test changes in a system: a fixed rate, and no noise where it has any.
+
+    Without noise the error is that of the reconstruction alone.
+    """
+    noise = {"snr": None} if hasattr(system, "snr") else {}
+    return {"rate": rate, **noise}
 
 
 def _test_rate(
     test: SyntheticTest,
     sample: Sample,
     methods: Mapping[str, Method],
-    rate: float,
+    overrides: Mapping[str, Any],
     fewer: Mapping[str, int],
 ) -> None:
+    rate = overrides["rate"]
     fid, mask = sample.inputs["fid"].numpy(), sample.inputs["mask"].numpy()
     target = sample.targets["spectrum"].numpy()
     errors: dict[str, np.ndarray] = {}
@@ -105,6 +116,7 @@ def _test_rate(
             sample.provenance.record(row)
             | {
                 "rate": rate,
+                "overrides": dict(overrides),
                 "rlne": {n: _or_none(e[row]) for n, e in errors.items() if row < len(e)},
                 "digest": digest(sample, row),
             }

@@ -8,7 +8,6 @@ from torch import Tensor
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.sample import Sample
 
-
 EPS = 1e-3
 
 

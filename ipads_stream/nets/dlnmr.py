@@ -51,6 +51,7 @@ class DenseBlock(nn.Module):
             nn.Conv1d(width, growth, kernel, dilation=dilation)
             for width, dilation in zip(widths, dilations, strict=False)
         ]
+        self.layers = nn.ModuleList(layers)
         self.reach = [dilation * (kernel // 2) for dilation in dilations]
         self.out = nn.Conv1d(widths[-1], out_channels, 1)
         for layer in layers:
@@ -59,7 +60,6 @@ class DenseBlock(nn.Module):
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
         nn.init.zeros_(self.out.weight)
-        self.layers = nn.ModuleList(layers)
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features (batch, channels, points) to (batch, out_channels, points)."""

@@ -26,7 +26,6 @@ from ipads_stream.train.interrupt import Interrupt
 from ipads_stream.train.saving import Saving
 from ipads_stream.train.tracker import finish, loggers
 
-
 FLOOR = 0.005  # of the learning rate at the end of the budget
 
 

@@ -60,8 +60,8 @@ def test_worst_of_an_evaluation(run):
     log = run / "samples.jsonl"
     log.write_text("".join(json.dumps(record) + "\n" for record in records) + '{"cut of')
     first, second = replayed(run=str(run), log=str(log), worst=2)
-    assert "test sample 2" in first and "rate override 0.25" in first and "agrees" in first
-    assert "test sample 1" in second and "rate override 0.5" in second and "DIFFERS" in second
+    assert "test sample 2" in first and "with rate=0.25, snr=None" in first and "agrees" in first
+    assert "test sample 1" in second and "with rate=0.5, snr=None" in second and "DIFFERS" in second
 
 
 def test_worst_of_a_training_run(run):
