@@ -3,7 +3,7 @@
     python experiments/reproduce.py row=nmr1 [budget=demo|long] [seeds=3]   synthetic signals
     python experiments/reproduce.py row=nmr2 [budget=demo|long] [seeds=3]   measured planes
     python experiments/reproduce.py row=speed                               time per plane
-    python experiments/reproduce.py row=fixed [seeds=3] [steps=3000]        stored sets and stream
+    python experiments/reproduce.py row=fixed [seeds=3] [steps=5000]        stored sets and stream
 
 Finished networks and arms are kept under runs/reproduce and not repeated. Results are written to
 experiments/results/<row>-<budget>.json; every arm is reported, losing ones too.
@@ -128,7 +128,7 @@ def nmr2(budget: str, seeds: int, schedules: int = 10) -> dict[str, Any]:
         results[name] = {
             key: {
                 score: _over_seeds([row[score] for row in found])
-                for score in ("rlne", "r", "r2", "seconds_per_signal")
+                for score in ("rlne", "r", "r2", "r_absorptive", "seconds_per_signal")
             }
             | {"sd_over_schedules": {s: found[0][f"{s}_sd"] for s in ("rlne", "r")},
                "schedules": found[0]["schedules"], "peaks": found[0]["peaks"]}
@@ -168,7 +168,7 @@ def _arm(job: tuple[str, int, int]) -> tuple[str, int, dict[str, float]]:
     if not done.exists():
         for left in output.glob("*"):
             left.unlink()
-        words = [f"trainer.max_steps={steps}", f"seed={seed}", f"output={output}"]
+        words = [f"trainer.max_steps={steps}", "net.phases=6", f"seed={seed}", f"output={output}"]
         _train([*QUIET, *words], ARMS[name])
         torch.set_num_threads(1)
         model = load_model(output / "run.ckpt")
@@ -210,7 +210,7 @@ def _ratio(values: np.ndarray, stream: np.ndarray) -> dict[str, Any]:
 def main(words: Sequence[str]) -> int:
     options = dict(word.partition("=")[::2] for word in words)
     row, budget = options.pop("row", None), options.pop("budget", "demo")
-    seeds, steps = int(options.pop("seeds", 3)), int(options.pop("steps", 3000))
+    seeds, steps = int(options.pop("seeds", 3)), int(options.pop("steps", 5000))
     if options:
         raise ConfigError("argument", next(iter(options)), "row, budget, seeds, steps")
     if budget not in BUDGETS:

@@ -174,7 +174,11 @@ def load_system(
 
 def build_system(config: dict[str, Any], trusted: Sequence[str] = ()) -> System:
     """The system of a composed configuration."""
-    system = instantiate(config["system"], "system", trusted)
+    node = config["system"]
+    if isinstance(node, dict) and "_target_" not in node and "system" in node:
+        allowed = "a file of conf/system whose first line is: # @package _global_"
+        raise ConfigError("system", list(node), allowed)
+    system = instantiate(node, "system", trusted)
     if not isinstance(system, System):
         raise ConfigError("system", config["system"], "a system: name, draw and render")
     return system

@@ -1,12 +1,8 @@
 """Measured 2D NMR: rows of complex t1 FIDs out of a recording, and spectra out of the rows.
 
 A recording holds one trace (t2 FID) per increment. Reading it windows and Fourier transforms t2 and
-joins the two quadrature parts, so that row k of `Plane.fid` is the t1 FID at the direct frequency
-k, and a line at +f1 is exp(+2 pi i f1 t1). With P = (c + i s)/2 and N = (c - i s)/2 from the cosine
-and sine parts of States data (the anti-echo and echo parts are 2P and 2N), phases a and b:
-
-    phased:    row = F2(P) e^{i(a+b)} + conj(F2(N) e^{i(a-b)})     absorptive real part after F1
-    unphased:  row = 2 F2(P)                                       compare magnitudes
+joins the two quadrature parts (formulas in `planes_processing`), so that row k of `Plane.fid` is
+the t1 FID at the direct frequency k, and a line at +f1 is exp(+2 pi i f1 t1).
 
 Evaluation protocol: hide points of `Plane.fid`, one schedule for all rows; reconstruct row by row;
 compare `spectrum(plane, fid)` with `spectrum(plane)`. Both apply the t1 window, so the points are
@@ -34,8 +30,14 @@ import numpy as np
 from jaxtyping import Complex, Float, Shaped
 
 from ipads_stream.evaluation import planes_arrays, planes_nmrglue
+from ipads_stream.evaluation.planes_processing import (
+    cosine_window,
+    direct_spectra,
+    join_parts,
+    quadrature_mode,
+    transform,
+)
 from ipads_stream.evaluation.planes_recording import (
-    MODES,
     RECIPES,
     Axis,
     Recipe,
@@ -124,7 +126,7 @@ def spectrum(
     fid = plane.fid if fid is None else fid
     if fid.shape != plane.fid.shape:
         raise ValueError(f"fid has shape {fid.shape}; allowed: {plane.fid.shape}, as the plane")
-    return _transform(fid * plane.window.astype(fid.real.dtype), axis=1)
+    return transform(fid * plane.window.astype(fid.real.dtype), axis=1)
 
 
 def crop(plane: Plane, low_ppm: float, high_ppm: float) -> Plane:
@@ -182,17 +184,6 @@ def rows_between(plane: Plane, low_ppm: float, high_ppm: float) -> slice:
     return slice(int(kept[0]), int(kept[-1]) + 1)
 
 
-def _transform(fid: Shaped[np.ndarray, "..."], axis: int) -> Shaped[np.ndarray, "..."]:
-    return np.fft.fftshift(np.fft.fft(fid, axis=axis, norm="ortho"), axes=axis)
-
-
-def _window(num_points: int, power: int) -> Float[np.ndarray, " points"]:
-    """Cosine window; the first point counts half, as half its interval lies before t = 0."""
-    window = np.cos(np.pi / 2 * np.arange(num_points) / num_points) ** power
-    window[0] /= 2
-    return window
-
-
 def _read_source(path: Path, variable: str | None) -> Recording | Rows:
     if path.is_dir():
         if (path / "acqus").exists():
@@ -236,73 +227,17 @@ def _check_numbers(values: Shaped[np.ndarray, "..."]) -> None:
 
 def _plane_of_recording(name: str, recording: Recording, recipe: Recipe) -> Plane:
     _check_numbers(recording.traces)
-    mode = _quadrature_mode(recording, recipe)
-    fid = _join_parts(_direct_spectra(recording, recipe), mode, recipe)
+    mode = quadrature_mode(recording, recipe)
+    fid = join_parts(direct_spectra(recording, recipe), mode, recipe)
     return Plane(
         name=name,
         fid=fid.astype(np.complex64),
         direct=recipe.direct or recording.direct,
         indirect=recipe.indirect or recording.indirect,
         mode=mode,
-        window=_window(fid.shape[1], recipe.cosine_power[1]),
+        window=cosine_window(fid.shape[1], recipe.cosine_power[1]),
         is_phased=recipe.phase is not None and mode != "phase-modulated",
     )
-
-
-def _quadrature_mode(recording: Recording, recipe: Recipe) -> str:
-    mode, num_traces = recipe.mode or recording.mode, len(recording.traces)
-    if mode not in MODES:
-        raise UnusableData(
-            f"unknown quadrature mode: {mode}; if it is one of {', '.join(MODES)}, "
-            "say so with Recipe(mode=...)"
-        )
-    if mode != "phase-modulated" and num_traces % 2:
-        raise UnusableData(
-            f"odd number of increments ({num_traces}) in {mode} data; drop the last trace, or say "
-            "mode='phase-modulated' if that is how it was recorded"
-        )
-    return mode
-
-
-def _direct_spectra(recording: Recording, recipe: Recipe) -> Complex[np.ndarray, "rows increments"]:
-    """Window and transform t2; the traces become columns."""
-    traces = recording.traces
-    if recipe.reverse_direct:
-        traces = traces.conj()
-    if recording.delay:
-        cycles = np.fft.fftfreq(traces.shape[1])
-        turn = np.exp(2j * np.pi * cycles * recording.delay)
-        traces = np.fft.ifft(np.fft.fft(traces, axis=1) * turn, axis=1)
-    traces = traces[:, : recipe.num_direct]
-    return _transform(traces * _window(traces.shape[1], recipe.cosine_power[0]), axis=1).T
-
-
-def _join_parts(
-    spectra: Complex[np.ndarray, "rows increments"], mode: str, recipe: Recipe
-) -> Complex[np.ndarray, "rows points"]:
-    """Join the quadrature parts, which alternate along t1 (formula in the module's docstring)."""
-    a, b = recipe.phase or (0.0, 0.0)
-    if mode == "phase-modulated":
-        fid = spectra * np.exp(1j * (a + b))
-        return fid.conj() if recipe.reverse_indirect else fid
-    p, n = _split_parts(spectra, mode)
-    if recipe.reverse_indirect:
-        p, n = n, p
-    if recipe.phase is None:
-        fid = 2 * p
-    else:
-        fid = p * np.exp(1j * (a + b)) + (n * np.exp(1j * (a - b))).conj()
-    return fid * (-1.0) ** np.arange(fid.shape[1]) if mode == "states-tppi" else fid
-
-
-def _split_parts(
-    spectra: Complex[np.ndarray, "rows increments"], mode: str
-) -> tuple[Complex[np.ndarray, "rows points"], Complex[np.ndarray, "rows points"]]:
-    """Give F2(P) and F2(N)."""
-    first, second = spectra[:, 0::2], spectra[:, 1::2]
-    if mode == "echo-antiecho":
-        return second / 2, first / 2
-    return (first + 1j * second) / 2, (first - 1j * second) / 2
 
 
 def _plane_of_rows(name: str, rows: Rows, recipe: Recipe) -> Plane:
@@ -316,6 +251,6 @@ def _plane_of_rows(name: str, rows: Rows, recipe: Recipe) -> Plane:
         direct=recipe.direct or rows.direct,
         indirect=recipe.indirect or rows.indirect,
         mode="processed",
-        window=_window(fid.shape[1], recipe.cosine_power[1]),
+        window=cosine_window(fid.shape[1], recipe.cosine_power[1]),
         is_phased=recipe.phase is not None,
     )

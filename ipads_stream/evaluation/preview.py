@@ -129,6 +129,9 @@ def _histogram(axis: Any, values: np.ndarray) -> None:
         if distinct.size <= 12 and np.all(distinct == np.rint(distinct)):
             axis.set_xticks(distinct)
     else:
-        bins = int(np.clip(np.sqrt(finite.size), 5, 30))
+        bins: Any = int(np.clip(np.sqrt(finite.size), 5, 30))
+        if finite.min() > 0 and finite.max() > 300 * finite.min():  # decades: LogUniform and such
+            bins = np.geomspace(finite.min(), finite.max(), bins + 1)
+            axis.set_xscale("log")
         axis.hist(finite, bins=bins, weights=weights, color=BLUE)
     axis.set_ylim(bottom=0)

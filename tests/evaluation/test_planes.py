@@ -6,15 +6,8 @@ import numpy as np
 import pytest
 import scipy.io
 
-from ipads_stream.evaluation.planes import (
-    MODES,
-    Axis,
-    Recipe,
-    UnusableData,
-    crop,
-    read_plane,
-    spectrum,
-)
+from ipads_stream.evaluation.planes import crop, read_plane, spectrum
+from ipads_stream.evaluation.planes_recording import MODES, Axis, Recipe, UnusableData
 
 nmrglue = pytest.importorskip("nmrglue")
 create_blank_udic = nmrglue.fileiobase.create_blank_udic

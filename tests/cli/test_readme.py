@@ -1,0 +1,77 @@
+"""What the README shows works as it stands there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ipads_stream.__main__ import main
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.S)
+
+
+def test_the_python_example(tmp_path, monkeypatch):
+    (example,) = [block for block in blocks("python") if "load_model" in block]
+    words = ["logger=none", "trainer.bar=false", "trainer.max_steps=1", "trainer.val_every=0"]
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", *words, "net.phases=1", "output=runs/demo"]) == 0
+    from ipads_stream import Stream, load_system
+    from ipads_stream.nets.dlnmr import DLNMR
+
+    sample = Stream(load_system("dlnmr"), device="cpu").sample(range(4)).inputs
+    names = {"net": DLNMR(phases=1), "fid": sample["fid"].numpy(), "mask": sample["mask"].numpy()}
+    exec(example, names)
+    assert names["rows"].shape == names["fid"].shape
+    assert len(names["far"]) == 3
+    assert names["state"]["step"] == 1
+    assert np.isfinite(names["rows"]).all()
+
+
+def test_a_system_of_ones_own(tmp_path, monkeypatch, capsys):
+    (module,) = [block for block in blocks("python") if "class Decay" in block]
+    (yaml,) = blocks("yaml")
+    commands = [
+        line.split()[1:]
+        for block in blocks("sh")
+        for line in block.splitlines()
+        if "conf=myconf" in line
+    ]
+    (tmp_path / "mylab").mkdir()
+    (tmp_path / "mylab" / "__init__.py").touch()
+    (tmp_path / "mylab" / "decay.py").write_text(module)
+    (tmp_path / "myconf" / "system").mkdir(parents=True)
+    (tmp_path / "myconf" / "system" / "decay.yaml").write_text(yaml)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert len(commands) == 2
+    for words in commands:
+        quick = ["seconds=0.05"] if words[0] == "bench" else ["samples=50"]
+        assert main([word.strip("'") for word in words] + quick) == 0
+    assert "samples.png" in capsys.readouterr().out
+
+
+def test_every_command_names_a_verb_and_keys_that_exist():
+    from ipads_stream.__main__ import VERBS
+    from ipads_stream.config import compose
+
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    commands = [line.split() for line in lines if line.startswith("ipads-stream")]
+    assert len(commands) >= 8
+    for _, verb, *words in commands:
+        assert verb in VERBS
+        if verb != "doctor" and not any(word.startswith("conf=") for word in words):
+            compose(words, name=verb)
+
+
+@pytest.mark.parametrize("target", ["demo", "test"])
+def test_the_two_commands_exist(target):
+    makefile = (Path(__file__).parents[2] / "Makefile").read_text()
+    assert f"make {target}" in README
+    assert re.search(rf"^{target}:", makefile, re.M)
