@@ -19,6 +19,7 @@ $(STAMP): pyproject.toml
 	touch $(STAMP)
 
 demo: install
+	rm -rf runs/demo
 	$(BIN)/ipads-stream train trainer=demo output=runs/demo
 	$(BIN)/ipads-stream evaluate checkpoint=runs/demo/run.ckpt data=ubiquitin subset=demo
 

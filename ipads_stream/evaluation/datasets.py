@@ -23,7 +23,7 @@ class Source:
         repository, commit, path: public GitHub source.
         sha256: of the file.
         licence: of the source.
-        signal_ppm: ppm, direct shifts that hold signal, for `planes.rows_between`: without them, water
+        signal_ppm: ppm, direct shifts that hold signal, for `planes.rows_between`: elsewhere, water
             (ubiquitin) and noise (15N13C) supply many of the peaks.
         peak_threshold: fraction of the maximum, for `metrics.peak_correlation`; well above noise.
     """

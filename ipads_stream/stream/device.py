@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ipads_stream.core.backend import on_stream, resolve_device
+from ipads_stream.core.backend import on_stream
 from ipads_stream.core.handover import to_torch
 from ipads_stream.core.sample import Arrays, Sample
 
@@ -28,7 +28,10 @@ class Device:
 
     @staticmethod
     def of(name: str) -> Device:
-        return CudaDevice() if resolve_device(name) == "cuda" else Device()
+        """The device that the calling thread, the consumer's, works on."""
+        if name == "cuda":
+            return CudaDevice(torch.cuda.current_device())
+        return Device()
 
     def __enter__(self) -> Device:
         return self
@@ -53,25 +56,28 @@ class Device:
 class CudaDevice(Device):
     """Renders on a CUDA stream of the calling thread and leaves finished, torch-owned tensors."""
 
-    _local = threading.local()
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self._local = threading.local()  # a thread starts on device 0 and has no stream yet
 
     def __enter__(self) -> Device:
         if not hasattr(self._local, "stream"):
-            self._local.stream = torch.cuda.Stream()
-        self._stack = ExitStack()
-        self._stack.enter_context(torch.cuda.stream(self._local.stream))
-        self._stack.enter_context(on_stream(torch.cuda.current_device(), self._local.stream))
+            self._local.stream = torch.cuda.Stream(self.index)
+        stack = self._local.stack = ExitStack()
+        stack.enter_context(torch.cuda.device(self.index))
+        stack.enter_context(torch.cuda.stream(self._local.stream))
+        stack.enter_context(on_stream(self.index, self._local.stream))
         return self
 
     def __exit__(self, *failure: Any) -> None:
-        self._stack.close()
+        self._local.stack.close()
 
     def hand_over(self, sample: Sample) -> Sample:
         batch = _converted(sample, lambda array: to_torch(array).clone())
-        batch = replace(batch, weight=torch.from_numpy(sample.weight).to("cuda"))
+        weight = torch.from_numpy(sample.weight).to(torch.device("cuda", self.index))
         # Waits in the producer's thread only: the consumer takes batches that are finished.
         self._local.stream.synchronize()
-        return batch
+        return replace(batch, weight=weight)
 
     def receive(self, sample: Sample) -> None:
         consumer = torch.cuda.current_stream()

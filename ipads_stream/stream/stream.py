@@ -123,11 +123,11 @@ class Stream(IterableDataset):
 
     def sample(self, indices: Sequence[int]) -> Sample:
         """The samples of these indices, in this order, as tensors on the device."""
-        return self._make(_as_indices(indices), step=-1)[0]
+        return self._make(_as_indices(indices), -1, Device.of(self.device))[0]
 
     def batch(self, step: int) -> Sample:
         """Batch ``step`` of this rank; the same whether reached by iterating or asked for."""
-        return self._make(self._indices(step), step)[0]
+        return self._make(self._indices(step), step, Device.of(self.device))[0]
 
     def _share(self) -> tuple[int, int]:
         """First row of this rank in a batch, and its number of rows."""
@@ -149,11 +149,11 @@ class Stream(IterableDataset):
         start = (step // self.echo) * self.batch_size + first
         return np.arange(start, start + rows, dtype=np.uint64)
 
-    def _make(self, indices: np.ndarray, step: int) -> tuple[Sample, float]:
+    def _make(self, indices: np.ndarray, step: int, device: Device) -> tuple[Sample, float]:
         """A finished batch and the seconds it took; runs in a producer thread."""
         started = time.perf_counter()
         keys = Keys(self.seed, self.split, indices)
-        with Device.of(self.device) as device:
+        with device:
             sample = simulate(self.system, keys, self.xp)
             sample, events = handle_nonfinite(sample, self.system, keys, self.xp, self.on_nonfinite)
             provenance = Provenance(
@@ -183,11 +183,12 @@ class Stream(IterableDataset):
                 "Stream makes its batches in threads of its own: use it with "
                 "DataLoader(stream, batch_size=None, num_workers=0), or iterate over it directly"
             )
+        device = Device.of(self.device)
         last = time.perf_counter()
         while True:
             jumps = self._jumps
             made = produce(
-                lambda step: self._make(self._indices(step), step),
+                lambda step: self._make(self._indices(step), step, device),
                 self.step,
                 threads=self.threads,
                 depth=self.depth,
@@ -196,7 +197,7 @@ class Stream(IterableDataset):
                 while jumps == self._jumps:
                     asked = time.perf_counter()
                     (sample, generation), queued = next(made)
-                    Device.of(self.device).receive(sample)
+                    device.receive(sample)
                     now = time.perf_counter()
                     self.timings = Timings(
                         wait=now - asked,
