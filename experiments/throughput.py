@@ -17,7 +17,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -31,7 +30,7 @@ from ipads_stream.acquisition.poisson_gap import poisson_gap
 from ipads_stream.core.files import write_text
 from ipads_stream.core.random import Keys, normal, words
 from ipads_stream.physics.exponentials import damped_exponentials
-from ipads_stream.stream.bench import _hand_over
+from ipads_stream.stream.bench import hand_over, median_seconds
 
 SIGNALS, POINTS, PEAKS = 4096, 256, 10
 FLOP = 8  # per point and peak: a complex multiplication and addition
@@ -51,17 +50,6 @@ float peak(long n) {
 """
 
 
-def median(call: Callable[[], object], seconds: float) -> float:
-    """Median time of a call, repeated for so many seconds and at least three times."""
-    call()
-    times: list[float] = []
-    while sum(times) < seconds or len(times) < 3:
-        started = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - started)
-    return float(np.median(times))
-
-
 def on_halves(call: Callable[[slice], object], pool: ThreadPoolExecutor) -> Callable[[], object]:
     """One call on the whole batch as two calls on halves of it, at once."""
     halves = (slice(0, SIGNALS // 2), slice(SIGNALS // 2, SIGNALS))
@@ -75,7 +63,7 @@ def fma_peak(seconds: float) -> dict[str, float]:
         a = torch.ones(2048, 2048)
         for threads in (1, 2):
             torch.set_num_threads(threads)
-            rates[str(threads)] = 2 * 2048**3 / median(lambda: a @ a, seconds) / 1e9
+            rates[str(threads)] = 2 * 2048**3 / median_seconds(lambda: a @ a, seconds) / 1e9
         return rates
     with tempfile.TemporaryDirectory() as folder:
         source, library = Path(folder) / "peak.c", Path(folder) / "peak.so"
@@ -86,10 +74,10 @@ def fma_peak(seconds: float) -> dict[str, float]:
         peak.restype = ctypes.c_float
         count = 4_000_000
         flop = count * 12 * 16 * 2
-        one = flop / median(lambda: peak(ctypes.c_long(count)), seconds) / 1e9
+        one = flop / median_seconds(lambda: peak(ctypes.c_long(count)), seconds) / 1e9
         with ThreadPoolExecutor(2) as pool:
             run = lambda _: peak(ctypes.c_long(count))  # noqa: E731
-            two = 2 * flop / median(lambda: list(pool.map(run, (0, 1))), seconds) / 1e9
+            two = 2 * flop / median_seconds(lambda: list(pool.map(run, (0, 1))), seconds) / 1e9
     return {"1": one, "2": two}
 
 
@@ -122,14 +110,14 @@ def exponentials(seconds: float, pool: ThreadPoolExecutor) -> dict[str, float]:
     exact = damped_exponentials(*peaks, points=POINTS, dtype="complex128")
     error = np.linalg.norm(kernel(whole) - exact) / np.linalg.norm(exact)
     torch.set_num_threads(2)
-    one = median(lambda: kernel(whole), seconds)
+    one = median_seconds(lambda: kernel(whole), seconds)
     return {
         "kernel_1_thread": SIGNALS / one,
-        "kernel_2_threads": SIGNALS / median(on_halves(kernel, pool), seconds),
-        "numpy_direct": SIGNALS / median(lambda: direct(whole), seconds),
-        "torch_direct_2_threads": SIGNALS / median(direct_torch, seconds),
+        "kernel_2_threads": SIGNALS / median_seconds(on_halves(kernel, pool), seconds),
+        "numpy_direct": SIGNALS / median_seconds(lambda: direct(whole), seconds),
+        "torch_direct_2_threads": SIGNALS / median_seconds(direct_torch, seconds),
         "relative_error": float(error),
-        "keyed_words_share_of_fid_1_thread": median(keyed, seconds) / one,
+        "keyed_words_share_of_fid_1_thread": median_seconds(keyed, seconds) / one,
     }
 
 
@@ -158,24 +146,24 @@ def pairs(seconds: float, pool: ThreadPoolExecutor) -> dict[str, float]:
         drawn = [words(keys[n], system.max_peaks) for n in names]
         return [words(keys["num_peaks"], 1), *drawn, words(keys["mask"], system.points)]
 
-    one = median(lambda: [make(start) for start in starts[:4]], seconds) * 10
+    one = median_seconds(lambda: [make(start) for start in starts[:4]], seconds) * 10
     peaks = [params[name] for name in ("amplitude", "frequency", "phase", "decay")]
-    signals = median(
+    signals = median_seconds(
         lambda: damped_exponentials(*peaks, points=system.points, dtype="complex64"), seconds
     )
     return {
         "pairs_40000_s_1_thread": one,
-        "pairs_40000_s_2_threads": median(lambda: list(pool.map(make, starts)), seconds),
+        "pairs_40000_s_2_threads": median_seconds(lambda: list(pool.map(make, starts)), seconds),
         "us_per_pair_1_thread": one / 40_000 * 1e6,
-        "us_draw_parameters": median(lambda: system.draw(keys, keys.indices), seconds)
+        "us_draw_parameters": median_seconds(lambda: system.draw(keys, keys.indices), seconds)
         / batch
         * 1e6,
-        "us_mask": median(lambda: poisson_gap(keys["mask"], system.points, counts), seconds)
+        "us_mask": median_seconds(lambda: poisson_gap(keys["mask"], system.points, counts), seconds)
         / batch
         * 1e6,
         "us_fid": signals / batch * 1e6,
-        "us_all_keyed_words": median(keyed, seconds) / batch * 1e6,
-        "us_unkeyed_numbers": median(unkeyed, seconds) / batch * 1e6,
+        "us_all_keyed_words": median_seconds(keyed, seconds) / batch * 1e6,
+        "us_unkeyed_numbers": median_seconds(unkeyed, seconds) / batch * 1e6,
     }
 
 
@@ -184,14 +172,15 @@ def random_numbers(seconds: float) -> dict[str, float]:
     keys = Keys(0, "throughput", np.arange(SIGNALS, dtype=np.uint64))
     random = np.random.Generator(np.random.Philox(key=0))
     count = 1024
+    shape = (SIGNALS, count)
     million = SIGNALS * count / 1e6
     return {
-        "words": million / median(lambda: words(keys["w"], count), seconds),
-        "normals": million / median(lambda: normal(keys["n"], (count,)), seconds),
+        "words": million / median_seconds(lambda: words(keys["w"], count), seconds),
+        "normals": million / median_seconds(lambda: normal(keys["n"], (count,)), seconds),
         "numpy_philox_normals_unkeyed": million
-        / median(lambda: random.standard_normal((SIGNALS, count), dtype=np.float32), seconds),
+        / median_seconds(lambda: random.standard_normal(shape, np.float32), seconds),
         "torch_normals_unkeyed": million
-        / median(lambda: torch.randn(SIGNALS, count, generator=torch.Generator()), seconds),
+        / median_seconds(lambda: torch.randn(SIGNALS, count, generator=torch.Generator()), seconds),
     }
 
 
@@ -208,7 +197,7 @@ def stream(seconds: float, batches: int) -> dict[str, float]:
         next(iterator)
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     return {
-        "hand_over_ready_batch_ms": 1e3 * _hand_over(ready, seconds),
+        "hand_over_ready_batch_ms": 1e3 * hand_over(ready, seconds),
         "batches": batches,
         "memory_growth_MB": grown / 1e3,
     }

@@ -14,15 +14,15 @@ import numpy as np
 from ipads_stream import __version__
 from ipads_stream.core.description import config_hash
 from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.files import write_text
 from ipads_stream.evaluation import affordable, datasets
 from ipads_stream.evaluation.measured import MeasuredTest, Region, measured_test
-from ipads_stream.evaluation.methods import reconstruction_methods
+from ipads_stream.evaluation.methods import Method, reconstruction_methods
 from ipads_stream.evaluation.model import Model
 from ipads_stream.evaluation.planes import Plane, read_plane, rows_between
 from ipads_stream.evaluation.presentation import Findings, present
-from ipads_stream.evaluation.report import write_text
 from ipads_stream.evaluation.simulated_plane import simulated_plane
-from ipads_stream.evaluation.synthetic import synthetic_test
+from ipads_stream.evaluation.synthetic import SyntheticTest, synthetic_test
 from ipads_stream.systems import System
 
 SYNTHETIC = "synthetic"
@@ -108,32 +108,11 @@ def evaluate_model(model: Model, system: System, config: Mapping[str, Any], outp
     """
     settings = Settings.of(config)
     methods = reconstruction_methods(model)
-    bar = sys.stderr.isatty()
     notes: list[str] = []
     plane = _plane(settings, notes) if settings.data != SYNTHETIC else None
-    measured = None
-    if plane is not None:
-        used, told = affordable.on_plane(
-            methods, plane, len(settings.rates) * settings.schedules, settings.subset
-        )
-        notes.extend(told)
-        measured = measured_test(
-            plane,
-            used,
-            settings.rates,
-            schedules=settings.schedules,
-            regions=_regions(plane, settings),
-            seed=settings.seed,
-            bar=bar,
-        )
+    measured = None if plane is None else _on_plane(plane, methods, settings, notes)
     rates = settings.rates if plane is None else (RATE_BESIDE_MEASURED,)
-    used, fewer, told = affordable.on_signals(
-        methods, system, settings.samples, len(rates), settings.subset
-    )
-    synthetic = synthetic_test(
-        system, used, rates, samples=settings.samples, seed=settings.seed, fewer=fewer, bar=bar
-    )
-    notes.extend([*told, *affordable.on_the_same_signals(synthetic.records, fewer)])
+    synthetic = _on_signals(system, methods, rates, settings, notes)
     notes.extend(_beyond_training(system, settings.rates, plane))
     findings = Findings(
         system=system,
@@ -163,6 +142,46 @@ def evaluate_model(model: Model, system: System, config: Mapping[str, Any], outp
     write_text(output / "samples.jsonl", records)
     write_text(output / "results.json", json.dumps(_results(findings), indent=1, allow_nan=False))
     return present(findings, output)
+
+
+def _on_plane(
+    plane: Plane, methods: Mapping[str, Method], settings: Settings, notes: list[str]
+) -> MeasuredTest:
+    times = len(settings.rates) * settings.schedules
+    used, told = affordable.on_plane(methods, plane, times, settings.subset)
+    notes.extend(told)
+    return measured_test(
+        plane,
+        used,
+        settings.rates,
+        schedules=settings.schedules,
+        regions=_regions(plane, settings),
+        seed=settings.seed,
+        bar=sys.stderr.isatty(),
+    )
+
+
+def _on_signals(
+    system: System,
+    methods: Mapping[str, Method],
+    rates: Sequence[float],
+    settings: Settings,
+    notes: list[str],
+) -> SyntheticTest:
+    used, fewer, told = affordable.on_signals(
+        methods, system, settings.samples, len(rates), settings.subset
+    )
+    test = synthetic_test(
+        system,
+        used,
+        rates,
+        samples=settings.samples,
+        seed=settings.seed,
+        fewer=fewer,
+        bar=sys.stderr.isatty(),
+    )
+    notes.extend([*told, *affordable.on_the_same_signals(test.records, fewer)])
+    return test
 
 
 def _results(findings: Findings) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ipads_stream.core.files import replacing
 from ipads_stream.evaluation.methods import IST, LRHM, NETWORK, ZERO_FILLING
 
 # Okabe, Ito 2008. The reference is black wherever it is drawn.
@@ -62,6 +63,5 @@ def drawing(
         yield figure.subplots(
             num_rows, num_columns, squeeze=False, sharex=share[0], sharey=share[1]
         )
-        partial = path.with_name(f".{path.name}.partial")
-        figure.savefig(partial, format="png", dpi=130)
-    partial.replace(path)
+        with replacing(path) as partial:
+            figure.savefig(partial, format="png", dpi=130)

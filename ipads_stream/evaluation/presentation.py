@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ipads_stream.core.files import write_text
 from ipads_stream.evaluation import curve_figures, plane_figures, report, signal_figures
 from ipads_stream.evaluation.measured import MeasuredTest
 from ipads_stream.evaluation.methods import DESCRIPTIONS, IST, NETWORK, ZERO_FILLING
@@ -137,7 +138,7 @@ def present(findings: Findings, output: Path) -> str:
         report.preformatted(json.dumps(findings.training, indent=1, ensure_ascii=False)),
     ]
     path = output / "report.html"
-    report.write_text(path, report.page(f"Evaluation of {findings.system.name}", blocks))
+    write_text(path, report.page(f"Evaluation of {findings.system.name}", blocks))
     return "\n\n".join([*text, f"* best at that sampling rate. Report: {path}"])
 
 

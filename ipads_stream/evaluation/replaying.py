@@ -12,6 +12,7 @@ import numpy as np
 
 from ipads_stream.core.description import config_hash
 from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.files import replacing
 from ipads_stream.core.sample import Sample
 from ipads_stream.evaluation.methods import NETWORK
 from ipads_stream.evaluation.signal_figures import sample_gallery
@@ -144,9 +145,8 @@ def _save_arrays(sample: Sample, path: Path) -> None:
     arrays = {f"inputs/{key}": tensor[0].cpu().numpy() for key, tensor in sample.inputs.items()}
     arrays |= {f"targets/{key}": tensor[0].cpu().numpy() for key, tensor in sample.targets.items()}
     arrays |= {f"params/{key}": np.asarray(values)[0] for key, values in sample.params.items()}
-    partial = path.with_name(f".{path.stem}.partial.npz")
-    np.savez(partial, **arrays)
-    partial.replace(path)
+    with replacing(path) as partial, partial.open("wb") as file:
+        np.savez(file, **arrays)
 
 
 def _short(value: Any) -> str:

@@ -88,15 +88,3 @@ def page(title: str, blocks: Sequence[str]) -> str:
         + "\n".join(blocks)
         + "\n</body>\n</html>\n"
     )
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file that is either complete or not there.
-
-    Args:
-        path: of the file; its folder exists.
-        text: its content.
-    """
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

@@ -41,9 +41,9 @@ def measure(
     inline = Stream(system, batch_size=batch_size, device=device, threads=0)
     ahead = Stream(system, batch_size=batch_size, device=device, threads=threads)
     rows = [
-        _row("generate, in the consumer", _median(_stepper(inline), seconds), batch_size),
+        _row("generate, in the consumer", median_seconds(_stepper(inline), seconds), batch_size),
         _row(f"generate, {threads} producer threads", _mean(ahead, seconds), batch_size),
-        _row("hand-over of a ready batch", _hand_over(inline.batch(0), seconds), batch_size),
+        _row("hand-over of a ready batch", hand_over(inline.batch(0), seconds), batch_size),
     ]
     stored = Stream(system, batch_size=512, device="cpu", threads=0)
     with tempfile.TemporaryDirectory() as folder:
@@ -51,7 +51,7 @@ def measure(
             frozen = Frozen(freeze(stored, Path(folder) / fmt, STORED, fmt=fmt))
             reader = frozen.stream(batch_size=batch_size, threads=0, device=device)
             rows.append(
-                _row(f"read stored, {name}", _median(_stepper(reader), seconds), batch_size)
+                _row(f"read stored, {name}", median_seconds(_stepper(reader), seconds), batch_size)
             )
     return rows
 
@@ -69,7 +69,8 @@ def _stepper(stream: Stream) -> Callable[[], Any]:
     return lambda: stream.batch(next(steps))
 
 
-def _median(call: Callable[[], Any], seconds: float) -> float:
+def median_seconds(call: Callable[[], Any], seconds: float) -> float:
+    """Median time of a call, repeated for so many seconds and at least three times."""
     call()  # compiles
     times: list[float] = []
     while sum(times) < seconds or len(times) < 3:
@@ -90,7 +91,7 @@ def _mean(stream: Stream, seconds: float) -> float:
     return (time.perf_counter() - started) / count
 
 
-def _hand_over(ready: Any, seconds: float) -> float:
+def hand_over(ready: Any, seconds: float) -> float:
     """Time to take a batch that costs nothing to make and lies ready."""
     items = produce(lambda step: ready, 0, threads=1, depth=4)
 

@@ -5,26 +5,25 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, Timer, TQDMProgressBar
-from torch import Tensor
 
-from ipads_stream import __version__
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.handover import torch_threads
 from ipads_stream.core.sample import Sample
 from ipads_stream.stream.stream import Stream
-from ipads_stream.train.checkpoint import EXTRA, read_checkpoint
+from ipads_stream.train.checkpoint import read_checkpoint
 from ipads_stream.train.interrupt import Interrupt
 from ipads_stream.train.saving import Saving
 from ipads_stream.train.tracker import finish, loggers
+from ipads_stream.train.training import Training
 
 FLOOR = 0.005  # of the learning rate at the end of the budget
 
@@ -119,7 +118,12 @@ class Supervised:
         logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
         steps = self._steps(stream.batch_size)
         timer = None if self.max_time is None else Timer(timedelta(seconds=self.max_time))
-        training = _Training(self, net, loss, stream, config, steps, timer)
+
+        def rate(step: int) -> float:
+            elapsed = 0.0 if timer is None else timer.time_elapsed()
+            return self.rate(self.progress(step, steps, elapsed))
+
+        training = Training(net, loss, stream, config, self.optimizer, rate)
         interrupt = Interrupt()
         saving = Saving(output / "run.ckpt", every=self.save_every)
         callbacks: list[Callback] = [interrupt, saving]
@@ -169,6 +173,18 @@ class Supervised:
         limits = [limit for limit in (self.max_steps, by_samples) if limit is not None]
         return min(limits, default=None)
 
+    def optimizer(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        """AdamW with a short memory of squared gradients, which suits short budgets."""
+        return torch.optim.AdamW(
+            parameters, lr=self.learning_rate, betas=(0.9, 0.99), weight_decay=self.weight_decay
+        )
+
+    def progress(self, step: int, steps: int | None, elapsed: float) -> float:
+        """Share of the budget used: of the steps, or of the time, whichever is nearer its end."""
+        by_steps = 0.0 if steps is None else step / steps
+        by_time = 0.0 if self.max_time is None else elapsed / self.max_time
+        return max(by_steps, by_time)
+
     def rate(self, progress: float) -> float:
         """Learning rate at a share of the budget: linear rise, then half a cosine to 0.5 %."""
         if progress < self.warmup:
@@ -176,101 +192,6 @@ class Supervised:
         share = (progress - self.warmup) / max(1.0 - self.warmup, 1e-9)
         cosine = 0.5 * (1.0 + math.cos(math.pi * min(share, 1.0)))
         return self.learning_rate * (FLOOR + (1.0 - FLOOR) * cosine)
-
-
-class _Training(LightningModule):
-    def __init__(
-        self,
-        settings: Supervised,
-        net: torch.nn.Module,
-        loss: torch.nn.Module,
-        stream: Stream,
-        config: dict[str, Any],
-        steps: int | None,
-        timer: Timer | None,
-    ) -> None:
-        super().__init__()
-        self.net, self.loss = net, loss
-        self.settings, self.stream, self.config = settings, stream, config
-        self.steps, self.timer = steps, timer
-        self.next_step = 0
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        settings = self.settings
-        return torch.optim.AdamW(
-            self.net.parameters(),
-            lr=settings.learning_rate,
-            betas=(0.9, 0.99),
-            weight_decay=settings.weight_decay,
-        )
-
-    def progress(self) -> float:
-        """Share of the budget used: of the steps, or of the time, whichever is nearer its end."""
-        shares = [0.0]
-        if self.steps is not None:
-            shares.append(self.global_step / self.steps)
-        if self.timer is not None and self.settings.max_time is not None:
-            shares.append(self.timer.time_elapsed() / self.settings.max_time)
-        return max(shares)
-
-    def on_train_batch_start(self, batch: Sample, batch_idx: int) -> None:
-        for group in self.optimizers().param_groups:  # type: ignore[union-attr]
-            group["lr"] = self.settings.rate(self.progress())
-
-    def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
-        terms = self.loss(self.net(batch.inputs), batch)
-        total = torch.stack(list(terms.values())).sum(0)
-        loss = _weighted(total, batch.weight)
-        timings = self.stream.timings
-        worst = int(total.detach().argmax())
-        assert batch.provenance is not None
-        indices, self.next_step = batch.provenance.indices, batch.provenance.step + 1
-        shared = self.trainer.world_size > 1
-        self.log("loss", loss, prog_bar=True, batch_size=len(batch), sync_dist=shared)
-        self.log_dict(
-            {
-                **{f"loss/{name}": _weighted(term, batch.weight) for name, term in terms.items()},
-                "learning_rate": self.settings.rate(self.progress()),
-                "stream/wait_s": timings.wait,
-                "stream/generation_s": timings.generation,
-                "stream/step_s": timings.step,
-                "stream/queued": float(timings.queued),
-                "stream/samples_per_s": timings.samples / max(timings.step, 1e-9),
-                "stream/failures": float(len(self.stream.failures)),
-                # float32, Lightning's default, would round indices above 2^24.
-                "worst/index": torch.tensor(float(indices[worst]), dtype=torch.double),
-                "worst/loss": total.detach()[worst],
-            },
-            batch_size=len(batch),
-        )
-        self.log("stall", timings.stall, prog_bar=True, batch_size=len(batch))
-        return loss
-
-    def validation_step(self, batch: Sample, batch_idx: int) -> None:
-        terms = self.loss(self.net(batch.inputs), batch)
-        last = list(terms.values())[-1]
-        total = torch.stack(list(terms.values())).sum(0)
-        self.log("val/loss", _weighted(total, batch.weight), batch_size=len(batch), sync_dist=True)
-        self.log("val/last_phase", _weighted(last, batch.weight), batch_size=len(batch),
-                 prog_bar=True, sync_dist=True)  # fmt: skip
-
-    def transfer_batch_to_device(self, batch: Sample, device: Any, dataloader_idx: int) -> Sample:
-        return batch  # the stream made it where it is needed
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        # Lightning asks for one batch ahead: what counts is what was trained on.
-        checkpoint[EXTRA] = {
-            "config": self.config,
-            "stream": self.stream.state_at(self.next_step),
-            "version": __version__,
-        }
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.next_step = checkpoint[EXTRA]["stream"]["step"]
-
-
-def _weighted(values: Tensor, weight: Tensor) -> Tensor:
-    return (values * weight).sum() / weight.sum().clamp_min(1.0)
 
 
 class _Endless:

@@ -9,6 +9,7 @@ import pytest
 from test_synthetic import small_system
 
 from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.files import write_text
 from ipads_stream.evaluation import affordable, datasets, report
 from ipads_stream.evaluation.evaluate import Settings, evaluate_model
 from ipads_stream.evaluation.model import Model
@@ -183,6 +184,6 @@ def test_tables_mark_the_best_and_all_that_equal_it():
 
 def test_page_is_written_whole(tmp_path):
     path = tmp_path / "page.html"
-    report.write_text(path, report.page("a < b", [report.paragraph("x & y", is_note=True)]))
+    write_text(path, report.page("a < b", [report.paragraph("x & y", is_note=True)]))
     assert [p.name for p in tmp_path.iterdir()] == ["page.html"]
     assert "a < b" in "".join(parsed(path.read_text()).text)

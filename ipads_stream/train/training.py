@@ -1,0 +1,109 @@
+"""What one step of training does: loss, learning rate, log, and what the checkpoint holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from ipads_stream import __version__
+from ipads_stream.core.sample import Sample
+from ipads_stream.stream.stream import Stream
+from ipads_stream.train.checkpoint import EXTRA
+
+
+class Training(LightningModule):
+    """Supervised steps on a stream.
+
+    Args:
+        net: inputs -> predictions.
+        loss: (predictions, sample) -> error per sample, by name.
+        stream: that the batches come from; its timings and failures are logged.
+        config: of the run, kept in the checkpoint.
+        build_optimizer: parameters of the network -> optimizer.
+        rate: number of finished steps -> learning rate.
+    """
+
+    def __init__(
+        self,
+        net: torch.nn.Module,
+        loss: torch.nn.Module,
+        stream: Stream,
+        config: dict[str, Any],
+        build_optimizer: Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer],
+        rate: Callable[[int], float],
+    ) -> None:
+        super().__init__()
+        self.net, self.loss, self.stream, self.config = net, loss, stream, config
+        self.build_optimizer, self.rate = build_optimizer, rate
+        self.next_step = 0
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return self.build_optimizer(self.net.parameters())
+
+    def on_train_batch_start(self, batch: Sample, batch_idx: int) -> None:
+        for group in self.optimizers().param_groups:  # type: ignore[union-attr]
+            group["lr"] = self.rate(self.global_step)
+
+    def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
+        terms = self.loss(self.net(batch.inputs), batch)
+        total = torch.stack(list(terms.values())).sum(0)
+        loss = _weighted(total, batch.weight)
+        timings = self.stream.timings
+        worst = int(total.detach().argmax())
+        assert batch.provenance is not None
+        indices, self.next_step = batch.provenance.indices, batch.provenance.step + 1
+        shared = self.trainer.world_size > 1
+        self.log("loss", loss, prog_bar=True, batch_size=len(batch), sync_dist=shared)
+        self.log_dict(
+            {
+                **{f"loss/{name}": _weighted(term, batch.weight) for name, term in terms.items()},
+                "learning_rate": self.rate(self.global_step),
+                "stream/wait_s": timings.wait,
+                "stream/generation_s": timings.generation,
+                "stream/step_s": timings.step,
+                "stream/queued": float(timings.queued),
+                "stream/samples_per_s": timings.samples / max(timings.step, 1e-9),
+                "stream/failures": float(len(self.stream.failures)),
+                # float32, Lightning's default, would round indices above 2^24.
+                "worst/index": torch.tensor(float(indices[worst]), dtype=torch.double),
+                "worst/loss": total.detach()[worst],
+            },
+            batch_size=len(batch),
+        )
+        self.log("stall", timings.stall, prog_bar=True, batch_size=len(batch))
+        return loss
+
+    def validation_step(self, batch: Sample, batch_idx: int) -> None:
+        terms = self.loss(self.net(batch.inputs), batch)
+        last = list(terms.values())[-1]
+        total = torch.stack(list(terms.values())).sum(0)
+        self.log("val/loss", _weighted(total, batch.weight), batch_size=len(batch), sync_dist=True)
+        self.log(
+            "val/last_term",
+            _weighted(last, batch.weight),
+            batch_size=len(batch),
+            prog_bar=True,
+            sync_dist=True,
+        )
+
+    def transfer_batch_to_device(self, batch: Sample, device: Any, dataloader_idx: int) -> Sample:
+        return batch  # the stream made it where it is needed
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # Lightning asks for one batch ahead: what counts is what was trained on.
+        checkpoint[EXTRA] = {
+            "config": self.config,
+            "stream": self.stream.state_at(self.next_step),
+            "version": __version__,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.next_step = checkpoint[EXTRA]["stream"]["step"]
+
+
+def _weighted(values: Tensor, weight: Tensor) -> Tensor:
+    return (values * weight).sum() / weight.sum().clamp_min(1.0)
