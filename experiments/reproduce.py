@@ -3,7 +3,7 @@
     python experiments/reproduce.py row=nmr1 [budget=demo|long] [seeds=3]   synthetic signals
     python experiments/reproduce.py row=nmr2 [budget=demo|long] [seeds=3]   measured planes
     python experiments/reproduce.py row=speed                               time per plane
-    python experiments/reproduce.py row=fixed [seeds=3] [steps=5000]        stored sets and stream
+    python experiments/reproduce.py row=fixed [seeds=3] [steps=3000]        stored sets and stream
 
 Finished networks and arms are kept under runs/reproduce and not repeated. Results are written to
 experiments/results/<row>-<budget>.json; every arm is reported, losing ones too.
@@ -36,7 +36,7 @@ from ipads_stream.train.run import train_run
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS, RESULTS = ROOT / "runs" / "reproduce", ROOT / "experiments" / "results"
-BUDGETS = {"demo": "trainer.max_time=100", "long": "trainer.max_time=1200"}
+BUDGETS = {"demo": "trainer.max_time=100", "long": "trainer.max_time=600"}
 RATES = (0.15, 0.2, 0.25, 0.4, 0.5)
 MEASURED_RATES = (0.15, 0.2, 0.25, 0.5)
 QUIET = ["logger=none", "trainer.bar=false", "trainer.val_every=0", "device=cpu"]
@@ -217,7 +217,7 @@ def _ratio(values: np.ndarray, stream: np.ndarray) -> dict[str, Any]:
 def main(words: Sequence[str]) -> int:
     options = dict(word.partition("=")[::2] for word in words)
     row, budget = options.pop("row", None), options.pop("budget", "demo")
-    seeds, steps = int(options.pop("seeds", 3)), int(options.pop("steps", 5000))
+    seeds, steps = int(options.pop("seeds", 3)), int(options.pop("steps", 3000))
     if options:
         raise ConfigError("argument", next(iter(options)), "row, budget, seeds, steps")
     if budget not in BUDGETS:
