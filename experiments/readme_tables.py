@@ -150,22 +150,23 @@ the network is ahead.
 {synthetic()}
 
 **Measured spectra**, retrospectively undersampled (RLNE / r of peak magnitudes / r of absorptive
-peak intensities; 10 schedules, LRHM at 25 % only and 2; network: mean of 3 trainings). `all` includes the water ridge of
-ubiquitin, which no method can predict, and the noise of the second spectrum, where at 3 % of the
-maximum most peaks are noise.
+peak intensities; 10 schedules, LRHM at 25 % only and 2; network: mean of 3 trainings). `all`
+includes the water ridge of ubiquitin, which no method can predict, and the noise of the second
+spectrum, where at 3 % of the maximum most peaks are noise.
 
 {measured()}
 
 Without the window along t1, over all rows of ubiquitin at 25 %: IST {_bare("IST")}, network
 {_bare("network")}.
 
-A plane of 512 x 128 points takes {seconds["network"]:.2f} s with the network, {seconds["IST"]:.2f} s
-with soft thresholding and {seconds["LRHM"]:.0f} s with the low-rank method, one thread each.
+A plane of 512 x 128 points takes {seconds["network"]:.2f} s with the network,
+{seconds["IST"]:.2f} s with soft thresholding and {seconds["LRHM"]:.0f} s with the low-rank method,
+one thread each.
 
 **Does an endless stream beat a stored set?** The same network (six phases) and number of steps
-(3,000 of 16: 48 passes over 1,000 pairs, 1.2 over 40,000), stored pairs used again and again, with the masks and noise that were stored or with
-fresh ones; median RLNE, mean ± SD of 3 seeds; the last column is paired by seed with its 95 %
-bootstrap interval over them.
+(3,000 of 16: 48 passes over 1,000 pairs, 1.2 over 40,000), stored pairs used again and again, with
+the masks and noise that were stored or with fresh ones; median RLNE, mean ± SD of 3 seeds; the last
+column is paired by seed with its 95 % bootstrap interval over them.
 
 {fixed()}
 
