@@ -153,7 +153,8 @@ class Stream(IterableDataset):
         """A finished batch and the seconds it took; runs in a producer thread."""
         started = time.perf_counter()
         keys = Keys(self.seed, self.split, indices)
-        with device:
+        # What is not finite is the policy's business, not a warning's.
+        with device, np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             sample = simulate(self.system, keys, self.xp)
             sample, events = handle_nonfinite(sample, self.system, keys, self.xp, self.on_nonfinite)
             provenance = Provenance(

@@ -83,9 +83,6 @@ def train_run(run: Run) -> tuple[bool, Path]:
         output=output,
         resume=resume,
     )
-    if stream.failures and is_first_process():
-        lines = "".join(json.dumps(event) + "\n" for event in stream.failures)
-        write_text(output / "failures.jsonl", lines)
     return finished, output
 
 

@@ -20,6 +20,7 @@ from ipads_stream.core.handover import torch_threads
 from ipads_stream.core.sample import Sample
 from ipads_stream.stream.stream import Stream
 from ipads_stream.train.checkpoint import read_checkpoint
+from ipads_stream.train.failure_log import FailureLog
 from ipads_stream.train.interrupt import Interrupt
 from ipads_stream.train.saving import Saving
 from ipads_stream.train.tracker import finish, loggers
@@ -126,7 +127,7 @@ class Supervised:
         training = Training(net, loss, stream, config, self.optimizer, rate)
         interrupt = Interrupt()
         saving = Saving(output / "run.ckpt", every=self.save_every)
-        callbacks: list[Callback] = [interrupt, saving]
+        callbacks: list[Callback] = [interrupt, saving, FailureLog(stream, output)]
         if self.bar:
             callbacks.append(TQDMProgressBar(refresh_rate=10))
         if timer is not None:

@@ -202,6 +202,39 @@ def test_training_learns(tmp_path, small, losses):
     assert end < 0.6 * start
 
 
+def test_nonfinite_samples_are_logged_and_training_goes_on(tmp_path, small, losses, monkeypatch):
+    from ipads_stream.systems.dlnmr import DLNMR
+
+    render = DLNMR.render
+
+    def broken(system, params, keys, xp):
+        sample = render(system, params, keys, xp)
+        if "/" not in keys.split:  # the samples themselves, not their substitutes
+            sample.inputs["fid"][np.isin(keys.indices, [3, 20])] = np.nan
+        return sample
+
+    monkeypatch.setattr(DLNMR, "render", broken)
+    for policy in ("substitute", "mask"):
+        run = tmp_path / policy
+        words = [*small, "trainer.max_steps=4", f"stream.on_nonfinite={policy}", f"output={run}"]
+        assert main(["train", *words]) == 0
+        events = [json.loads(line) for line in (run / "failures.jsonl").read_text().splitlines()]
+        assert [(e["index"], e["step"], e["policy"]) for e in events] == [
+            (3, 0, policy),
+            (20, 2, policy),
+        ]
+        assert all("amplitude" in event["params"] for event in events)
+        assert np.isfinite(list(losses(run).values())).all()
+
+
+def test_nonfinite_samples_stop_training_by_default(tmp_path, small, capsys):
+    words = [*small, "system.amplitude=1e38", f"output={tmp_path / 'run'}"]
+    assert main(["train", *words]) == 1
+    error = capsys.readouterr().err
+    assert "sample 0: non-finite" in error
+    assert "amplitude=" in error
+
+
 def test_time_and_samples_bound_a_run(tmp_path, small, losses):
     run = tmp_path / "samples"
     words = [*small, "trainer.max_steps=null"]
