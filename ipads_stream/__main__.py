@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
@@ -62,6 +64,9 @@ EXAMPLES = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb and returns the exit code: 0, 1 (failed), 2 (bad configuration), 130."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without Unicode loses signs, not work
+            stream.reconfigure(errors="replace")
     if not words or words[0] in ("-h", "--help", "help"):
         print(USAGE, end="")
         return OK if words else BAD_CONFIG
@@ -86,18 +91,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-    except _expected() as error:
+    except _told() as error:
         print(f"ipads-stream: {error}", file=sys.stderr)
+        return FAILED
+    except RuntimeError as error:
+        if "no locator available" not in str(error):
+            raise
+        advice = "set NUMBA_CACHE_DIR to a folder that can be written to"
+        print(f"ipads-stream: compiled kernels cannot be kept: {advice}", file=sys.stderr)
         return FAILED
 
 
-def _expected() -> tuple[type[Exception], ...]:
-    """Failures that a user can do something about: one line instead of a traceback."""
-    from ipads_stream.evaluation.datasets import DataUnavailable
-    from ipads_stream.evaluation.planes import UnusableData
-    from ipads_stream.stream.failure import SimulationError
+def _told() -> tuple[type[BaseException], ...]:
+    """Failures that a user can do something about: one line instead of a traceback.
 
-    return (DataUnavailable, UnusableData, SimulationError)
+    Only classes whose module is loaded: an exception of another class cannot have been raised, and
+    an import that fails here would hide the failure.
+    """
+    known = (
+        ("ipads_stream.evaluation.datasets", "DataUnavailable"),
+        ("ipads_stream.evaluation.planes", "UnusableData"),
+        ("ipads_stream.stream.failure", "SimulationError"),
+    )
+    loaded = [getattr(sys.modules[module], name) for module, name in known if module in sys.modules]
+    return (OSError, *loaded)
+
+
+def _key(word: str) -> str:
+    """Key of an override, without Hydra's marks."""
+    return word.partition("=")[0].lstrip("+~")
+
+
+PATHS = ("checkpoint", "data", "log", "out", "output", "path", "resume", "run")
+
+
+def _literal(word: str) -> str:
+    """A path is taken as it stands: brackets and spaces are not Hydra's grammar in it."""
+    key, mark, value = word.partition("=")
+    if key not in PATHS or not mark or not re.search(r"[^A-Za-z0-9_./:@%-]", value):
+        return word
+    if value[0] == value[-1] and value[0] in "'\"" and len(value) > 1:
+        return word
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"{key}='{escaped}'"
 
 
 def _help(verb: str) -> str:
@@ -125,7 +161,10 @@ def _compose(verb: str, overrides: Sequence[str]) -> dict[str, Any]:
         if word.startswith("-") or ("=" not in word and not word.startswith("~")):
             raise ConfigError("argument", word, f"key=value (see ipads-stream {verb} --help)")
     conf = own[-1].partition("=")[2] if own else None
-    config = compose(rest, name=verb, conf=conf)
+    config = compose([_literal(word) for word in rest], name=verb, conf=conf)
+    config["trusted"] = config.get("trusted") or []
+    if config["trusted"] and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # a console script does not look there by itself
     missing = [key for key, value in config.items() if value == "???"]
     if missing:
         raise ConfigError(missing[0], None, f"a value (see ipads-stream {verb} --help)")
@@ -133,17 +172,25 @@ def _compose(verb: str, overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def train(overrides: Sequence[str]) -> int:
-    """Composes, builds and trains; the run's folder holds config.yaml, run.ckpt, metrics.jsonl."""
+    """Composes, builds and trains; the run's folder holds config.json, run.ckpt, metrics.jsonl."""
     from ipads_stream.config import build_run
     from ipads_stream.train.checkpoint import read_checkpoint
-    from ipads_stream.train.run import train_run
+    from ipads_stream.train.run import check_resume, train_run
     from ipads_stream.train.tracker import is_first_process
 
-    resume = [word.partition("=")[2] for word in overrides if word.startswith("resume=")]
-    if resume:  # a run goes on as it was configured, unless told otherwise
-        overrides = [*read_checkpoint(resume[-1])["config"]["overrides"], *overrides]
+    resume = [word.partition("=")[2].strip("'\"") for word in overrides if _key(word) == "resume"]
+    checkpoint = read_checkpoint(resume[-1]) if resume and resume[-1] != "null" else None
+    if checkpoint is not None:
+        # A run goes on as it was configured, unless told otherwise. Where it lies, and which code
+        # may be run, is for the one who resumes to say: a checkpoint may come from anywhere.
+        asked = ("output", "resume", "trusted", "conf", "hydra")
+        before = checkpoint["config"]["overrides"]
+        kept = [word for word in before if _key(word).partition(".")[0] not in asked]
+        overrides = [*kept, *overrides]
     config = _compose("train", overrides)
-    config["overrides"] = [word for word in overrides if not word.startswith("resume=")]
+    config["overrides"] = [word for word in overrides if _key(word) != "resume"]
+    if checkpoint is not None:
+        check_resume(checkpoint["config"], config, resume[-1])
     finished, output = train_run(build_run(config))
     if is_first_process():
         print(output / "run.ckpt")

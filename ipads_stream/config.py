@@ -46,7 +46,6 @@ def compose(
     """
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
-    from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -57,7 +56,7 @@ def compose(
             raise ConfigError("conf", str(conf), "a folder of YAML files")
         search = [f"hydra.searchpath=[file://{Path(conf).resolve()}]"]
     try:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        parsed = [_parsed(line) for line in overrides]
         replaced = [o for o in parsed if "_target_" in _keys_of(o.value())]
         merged = [str(o.input_line) for o in parsed if o not in replaced]
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
@@ -68,7 +67,9 @@ def compose(
                 raise ConfigError(key, override.value(), "a key of the configuration")
             OmegaConf.update(config, key, override.value(), merge=False)
         return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
-    except (HydraException, OmegaConfBaseException) as error:
+    except ConfigError:
+        raise
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
         text = " ".join(str(error).split()).partition(" Config search path")[0]
         unknown = re.match(r"Could not override '([\w.]+)\.(\w+)'", text)
         if unknown:
@@ -80,6 +81,17 @@ def compose(
             allowed = f"no such key; {parent} has {', '.join(node) or 'no keys'}"
             raise ConfigError(f"{parent}.{key}", None, allowed) from error
         raise ConfigError("override", " ".join(overrides), text) from error
+
+
+def _parsed(line: str) -> Any:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        return OverridesParser.create().parse_overrides([line])[0]
+    except HydraException as error:
+        reason = " ".join(str(error).split()).partition(" See https")[0]
+        raise ConfigError("override", line, f"key=value in Hydra's grammar ({reason})") from error
 
 
 def _keys_of(value: Any) -> list[Any]:
@@ -127,8 +139,11 @@ def _class(target: Any, key: str, trusted: Sequence[str]) -> type:
         raise ConfigError(key, target, allowed)
     try:
         cls = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError):
-        raise ConfigError(key, target, "the full name of a class that exists") from None
+    except (ImportError, AttributeError) as error:
+        of_this = f"{module}.".startswith(f"{getattr(error, 'name', '')}.")
+        if isinstance(error, AttributeError) or of_this:
+            raise ConfigError(key, target, "the full name of a class that exists") from None
+        raise ConfigError(key, target, f"a class that can be imported ({error})") from error
     # A module of ours also holds what it imported: os, numpy. Only what it defines may be built.
     home = getattr(cls, "__module__", "")
     if not isinstance(cls, type) or not any(
@@ -190,10 +205,12 @@ def build_run(config: dict[str, Any]) -> Any:
 
     trusted = config["trusted"]
     for key in ("net", "loss", "trainer"):
-        if not isinstance(config[key], dict) or "_target_" not in config[key]:
-            raise ConfigError(
-                key, config[key], "a class under _target_ (the system has no default)"
-            )
+        node = config.get(key)
+        if not isinstance(node, dict) or "_target_" not in node:
+            raise ConfigError(key, node, "a class under _target_ (the system names none)")
+    for key in ("stream", "logger"):
+        if not isinstance(config.get(key), dict):
+            raise ConfigError(key, config.get(key), "its keys (see ipads-stream train --help)")
     return Run(
         config=config,
         system=build_system(config, trusted),
@@ -231,5 +248,9 @@ def load_model(path: str | Path, *, trusted: Sequence[str] = (), device: str = "
     checkpoint = read_checkpoint(path)
     config = checkpoint["config"]
     net = instantiate(config["net"], "net", trusted)
-    net.load_state_dict(checkpoint["weights"])
+    try:
+        net.load_state_dict(checkpoint["weights"])
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError("checkpoint", str(path), f"weights that fit net ({reason})") from error
     return Model(net, config=config, device=device)

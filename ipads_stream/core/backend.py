@@ -67,14 +67,17 @@ def device_namespace(device: str = "auto") -> ModuleType:
     """NumPy for ``cpu``, CuPy for ``cuda``.
 
     Raises:
-        ModuleNotFoundError: CuPy is not installed; the message names the extra that brings it.
-        RuntimeError: CuPy finds no GPU.
+        ConfigError: CuPy is not installed (the message names the extra that brings it), or finds no
+            GPU.
     """
     if resolve_device(device) == "cpu":
         return np
-    cupy = _cupy()
+    try:
+        cupy = _cupy()
+    except ModuleNotFoundError as error:
+        raise ConfigError("device", device, f"cpu here ({error})") from error
     if not cupy.cuda.is_available():
-        raise RuntimeError(f"device={device!r}: CuPy finds no GPU or no driver; use device='cpu'")
+        raise ConfigError("device", device, "cpu here (CuPy finds no GPU or no driver)")
     return cupy
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
+import zipfile
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -29,30 +30,45 @@ def save(trainer: Trainer, path: Path) -> None:
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """``config``, ``stream``, ``version`` and the network's ``weights`` of a checkpoint.
+    """What a checkpoint holds: ``config``, ``stream``, ``version`` and ``weights`` of the network,
+    ``steps`` and ``elapsed`` seconds of training.
 
     Raises:
         ConfigError: the file is missing, or was not written by training with this package.
     """
     path = Path(path)
+    wanted = "a file written by `ipads-stream train`"
     if not path.is_file():
-        raise ConfigError("checkpoint", str(path), "a file written by `ipads-stream train`")
+        raise ConfigError("checkpoint", str(path), wanted)
     try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.testzip() is not None:
+                raise ConfigError("checkpoint", str(path), "a file that is whole (it is damaged)")
         with warnings.catch_warnings():  # on a foreign file torch warns before it refuses
             warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True)
-        extra = content[EXTRA]
-        return {
-            **extra,
-            "steps": content["global_step"],
+        extra, timer = content[EXTRA], content.get("callbacks", {}).get("Timer", {})
+        checkpoint: dict[str, Any] = {
+            "config": dict(extra["config"]),
+            "stream": dict(extra["stream"]),
+            "version": str(extra["version"]),
+            "steps": int(content["global_step"]),
+            "elapsed": float(timer.get("time_elapsed", {}).get("train", 0.0)),
             "weights": {
                 name.removeprefix("net."): tensor
                 for name, tensor in content["state_dict"].items()
                 if name.startswith("net.")
             },
         }
-    except (KeyError, TypeError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        words = checkpoint["config"]["overrides"]
+        if not all(isinstance(word, str) for word in words):
+            raise TypeError("overrides that are not text")
+        return checkpoint
+    except ConfigError:
+        raise
+    except (
+        AttributeError, EOFError, KeyError, RuntimeError, TypeError, ValueError,
+        pickle.UnpicklingError, zipfile.BadZipFile,
+    ) as error:  # fmt: skip
         reason = " ".join(str(error).split())[:200]
-        raise ConfigError(
-            "checkpoint", str(path), f"a file written by `ipads-stream train` ({reason})"
-        ) from error
+        raise ConfigError("checkpoint", str(path), f"{wanted} ({reason})") from error

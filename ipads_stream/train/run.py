@@ -15,7 +15,6 @@ from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.files import write_text
 from ipads_stream.stream.stream import Stream
 from ipads_stream.systems import System
-from ipads_stream.train.checkpoint import read_checkpoint
 from ipads_stream.train.supervised import Supervised
 from ipads_stream.train.tracker import is_first_process
 
@@ -52,22 +51,8 @@ def train_run(run: Run) -> tuple[bool, Path]:
     config, system = run.config, run.system
     resume = config["resume"]
     output = _folder(config, system.name)
-    if resume is not None:
-        _check_resume(resume, config)
-    common = {
-        key: config["stream"][key] for key in ("batch_size", "threads", "depth", "on_nonfinite")
-    }
-    stream = Stream(
-        system,
-        seed=config["seed"],
-        split="train",
-        device=config["device"],
-        echo=config["stream"]["echo"],
-        **common,
-    )
-    validation = Stream(
-        system, seed=config["seed"], split="validation", device=config["device"], **common
-    )
+    stream = _stream(system, config, "train")
+    validation = _stream(system, config, "validation")
     with torch.random.fork_rng(devices=[]):  # weights follow the seed, the global state stays
         torch.manual_seed(config["seed"])
         net, loss = run.build_net(), run.build_loss()
@@ -86,26 +71,61 @@ def train_run(run: Run) -> tuple[bool, Path]:
     return finished, output
 
 
+def _stream(system: System, config: dict[str, Any], split: str) -> Stream:
+    settings = dict(config["stream"])
+    if split != "train":
+        settings["echo"] = 1
+    try:
+        return Stream(system, seed=config["seed"], split=split, device=config["device"], **settings)
+    except ConfigError as error:
+        raise (error.under("stream") if error.key in settings else error) from None
+
+
 def _folder(config: dict[str, Any], name: str) -> Path:
+    resumed = None if config["resume"] is None else Path(config["resume"]).resolve().parent
     if config["output"] is not None:
         output = Path(config["output"])
-    elif config["resume"] is not None:
+    elif resumed is not None:
         output = Path(config["resume"]).parent
     else:
         output = Path("runs") / time.strftime(f"{name}-%Y%m%d-%H%M%S")
-    if not is_first_process():
+    if not is_first_process() or output.resolve() == resumed:
         return output  # of several processes, the first looks after the folder
-    holds_a_run = (output / "run.ckpt").exists() or (output / "metrics.jsonl").exists()
-    goes_on = config["resume"] is not None and output == Path(config["resume"]).parent
-    if holds_a_run and not goes_on:
+    if (output / "run.ckpt").exists():
         allowed = f"a folder without a run; to go on: resume={output / 'run.ckpt'}"
+        raise ConfigError("output", str(output), allowed)
+    if (output / "metrics.jsonl").exists():
+        allowed = "a folder without a run; this one holds the log of a run without a checkpoint"
         raise ConfigError("output", str(output), allowed)
     return output
 
 
-def _check_resume(path: str, config: dict[str, Any]) -> None:
-    """What decides the numbers must be as it was; the budget may grow."""
-    before = read_checkpoint(path)["config"]
-    for key in ("seed", "net", "loss"):
-        if before[key] != config[key]:
-            raise ConfigError(key, config[key], f"{before[key]!r}, as in {path}")
+# Keys that a resumed run may have otherwise: they do not change what is computed.
+FREE = (
+    "output", "resume", "overrides", "trusted", "device", "logger", "stream.threads",
+    "stream.depth", "trainer.max_steps", "trainer.max_samples", "trainer.max_time", "trainer.bar",
+    "trainer.val_every", "trainer.val_samples", "trainer.save_every", "trainer.devices",
+    "trainer.num_threads",
+)  # fmt: skip
+
+
+def check_resume(before: dict[str, Any], config: dict[str, Any], path: str) -> None:
+    """What decides the numbers must be as it was when the checkpoint was written.
+
+    Raises:
+        ConfigError: names the key that differs, and what it was.
+    """
+    was, now = _flat(before), _flat(config)
+    for key in sorted(was.keys() | now.keys()):
+        free = any(key == name or key.startswith(f"{name}.") for name in FREE)
+        if not free and was.get(key) != now.get(key):
+            raise ConfigError(key, now.get(key), f"{was.get(key)!r}, as in the run of {path}")
+
+
+def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(node, dict) or not node:
+        return {prefix: node}
+    found: dict[str, Any] = {}
+    for key, value in node.items():
+        found |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return found

@@ -27,6 +27,21 @@ from ipads_stream.train.tracker import finish, loggers
 from ipads_stream.train.training import Training
 
 FLOOR = 0.005  # of the learning rate at the end of the budget
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true")
+LIMITS: dict[str, tuple[str, float, float]] = {
+    "learning_rate": ("number", 1e-12, 10),
+    "warmup": ("number", 0, 1),
+    "weight_decay": ("number", 0, 10),
+    "clip": ("number", 1e-12, math.inf),
+    "save_every": ("number", 1e-3, math.inf),
+    "max_time": ("number", 1e-3, math.inf),
+    "max_steps": ("whole number", 1, math.inf),
+    "max_samples": ("whole number", 1, math.inf),
+    "devices": ("whole number", 1, 4096),
+    "num_threads": ("whole number", 1, 4096),
+    "val_every": ("whole number", 0, math.inf),
+    "val_samples": ("whole number", 1, math.inf),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +54,14 @@ class Supervised:
         weight_decay: of AdamW.
         clip: largest norm of the gradient.
         max_steps, max_samples: budget; exactly reproducible.
-        max_time: s, budget; the learning rate then depends on the machine's speed.
+        max_time: s, budget; the learning rate then depends on the machine's speed. A budget that
+            grows on resume stretches the cosine: the rate steps up to that of the longer one.
         precision: Lightning's name, e.g. "32-true", "bf16-mixed".
         devices: processes; more than one trains with DDP, sharding the stream.
         num_threads: of torch on the CPU; small networks are fastest with one, and leave the other
             processors to the stream.
         val_every: steps between validations; 0: none.
-        val_samples: samples of the validation split.
+        val_samples: samples of the validation split, in whole batches.
         save_every: s between checkpoints.
         bar: show a progress bar.
     """
@@ -66,36 +82,21 @@ class Supervised:
     bar: bool = True
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("learning_rate", 0.0, 10.0),
-            ("warmup", -1e-9, 1.0),
-            ("weight_decay", -1e-9, 10.0),
-            ("clip", 0.0, math.inf),
-            ("save_every", 0.0, math.inf),
-            ("max_steps", 0.0, math.inf),
-            ("max_samples", 0.0, math.inf),
-            ("max_time", 0.0, math.inf),
-        ):
+        for name, (kind, lowest, highest) in LIMITS.items():
             value = getattr(self, name)
             if value is None and name.startswith("max_"):
                 continue
-            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not is_number or not low < value <= high:
-                allowed = f"a number above {max(low, 0.0):g}" if low >= 0 else "at least 0"
-                raise ConfigError(name, value, allowed)
-        for name, lowest in (
-            ("max_steps", 1),
-            ("max_samples", 1),
-            ("devices", 1),
-            ("num_threads", 1),
-            ("val_every", 0),
-            ("val_samples", 1),
-        ):
-            value = getattr(self, name)
-            if value is None and name.startswith("max_"):
-                continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-                raise ConfigError(name, value, f"a whole number, at least {lowest}")
+            wanted = (int,) if kind == "whole number" else (int, float)
+            is_number = isinstance(value, wanted) and not isinstance(value, bool)
+            if not is_number or not lowest <= value <= highest:
+                bounds = (
+                    f"{lowest:g} to {highest:g}" if highest < math.inf else f"{lowest:g} or more"
+                )
+                raise ConfigError(name, value, f"a {kind}, {bounds}")
+        if self.precision not in PRECISIONS:
+            raise ConfigError("precision", self.precision, f"one of {', '.join(PRECISIONS)}")
+        if not isinstance(self.bar, bool):
+            raise ConfigError("bar", self.bar, "true or false")
         if self.max_steps is None and self.max_samples is None and self.max_time is None:
             raise ConfigError("max_steps", None, "a budget: max_steps, max_samples or max_time")
 
@@ -115,27 +116,58 @@ class Supervised:
         Returns:
             Whether the budget was used up; False after an interrupt (which saves, too).
         """
-        # What Lightning found in the machine is doctor's to tell, not every run's.
-        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+        if stream.batch_size % self.devices:
+            allowed = f"a divisor of stream.batch_size={stream.batch_size}"
+            raise ConfigError("trainer.devices", self.devices, allowed)
         steps = self._steps(stream.batch_size)
+        if resume is not None:
+            before = read_checkpoint(resume)
+            self._check_budget(before["steps"], steps, before["elapsed"])
+            stream.load_state_dict(before["stream"])
         timer = None if self.max_time is None else Timer(timedelta(seconds=self.max_time))
 
         def rate(step: int) -> float:
             elapsed = 0.0 if timer is None else timer.time_elapsed()
             return self.rate(self.progress(step, steps, elapsed))
 
-        training = Training(net, loss, stream, config, self.optimizer, rate)
         interrupt = Interrupt()
-        saving = Saving(output / "run.ckpt", every=self.save_every)
-        callbacks: list[Callback] = [interrupt, saving, FailureLog(stream, output)]
-        if self.bar:
-            callbacks.append(TQDMProgressBar(refresh_rate=10))
-        if timer is not None:
-            callbacks.append(timer)
-        if resume is not None:
-            stream.load_state_dict(read_checkpoint(resume)["stream"])
-        trainer = Trainer(
-            accelerator="gpu" if stream.device == "cuda" else "cpu",
+        callbacks: list[Callback] = [
+            interrupt,
+            Saving(output / "run.ckpt", every=self.save_every),
+            FailureLog(stream, output),
+            *([TQDMProgressBar(refresh_rate=10)] if self.bar else []),
+            *([timer] if timer is not None else []),
+        ]
+        trainer = self._trainer(stream.device, steps, callbacks, config, output)
+        try:
+            with warnings.catch_warnings(), torch_threads(self.num_threads):
+                # Lightning's own: it uses what torch deprecates, and asks for worker processes.
+                warnings.filterwarnings("ignore", module="lightning")
+                trainer.fit(
+                    Training(net, loss, stream, config, self.optimizer, rate),
+                    train_dataloaders=_Endless(stream),
+                    val_dataloaders=_Held(validation, self.val_samples),
+                    ckpt_path=None if resume is None else str(resume),
+                    weights_only=True,
+                )
+        except SystemExit:  # how Lightning ends on a Ctrl-C that it catches itself
+            raise KeyboardInterrupt from None
+        finally:
+            finish()
+        return not interrupt.requested
+
+    def _trainer(
+        self,
+        device: str,
+        steps: int | None,
+        callbacks: list[Callback],
+        config: dict[str, Any],
+        output: Path,
+    ) -> Trainer:
+        # What Lightning found in the machine is doctor's to tell, not every run's.
+        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+        return Trainer(
+            accelerator="gpu" if device == "cuda" else "cpu",
             devices=self.devices,
             strategy="ddp" if self.devices > 1 else "auto",
             precision=self.precision,  # type: ignore[arg-type]
@@ -154,20 +186,15 @@ class Supervised:
             enable_progress_bar=self.bar,
             default_root_dir=str(output),
         )
-        try:
-            with warnings.catch_warnings(), torch_threads(self.num_threads):
-                # Lightning's own: it uses what torch deprecates, and asks for worker processes.
-                warnings.filterwarnings("ignore", module="lightning")
-                trainer.fit(
-                    training,
-                    train_dataloaders=_Endless(stream),
-                    val_dataloaders=_Held(validation, self.val_samples),
-                    ckpt_path=None if resume is None else str(resume),
-                    weights_only=True,
-                )
-        finally:
-            finish()
-        return not interrupt.requested
+
+    def _check_budget(self, done: int, steps: int | None, elapsed: float) -> None:
+        """A run whose budget is used up has nothing to go on with."""
+        if steps is not None and done >= steps:
+            allowed = f"more than the {done} steps that the run has; raise it to go on"
+            raise ConfigError("trainer.max_steps", steps, allowed)
+        if self.max_time is not None and elapsed >= self.max_time:
+            allowed = f"more than the {elapsed:.0f} s that the run has; raise it to go on"
+            raise ConfigError("trainer.max_time", self.max_time, allowed)
 
     def _steps(self, batch_size: int) -> int | None:
         by_samples = None if self.max_samples is None else -(-self.max_samples // batch_size)

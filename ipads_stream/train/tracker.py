@@ -43,7 +43,7 @@ class JsonLines(Logger):
 
     @rank_zero_only
     def log_hyperparams(self, *args: Any) -> None:
-        """The configuration lies in config.yaml beside the log."""
+        """The configuration lies in config.json beside the log."""
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:

@@ -107,6 +107,21 @@ def test_a_simulator_that_fails_is_one_line_and_1(tmp_path, capsys, monkeypatch)
     assert error.count("\n") == 1
 
 
+def test_a_terminal_without_unicode_loses_signs_not_work(tmp_path):
+    (tmp_path / "näme").mkdir()
+    words = ["-m", "ipads_stream", "freeze", f"path={tmp_path / 'näme' / 'set'}", "num_samples=2"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, *words], capture_output=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert b"n?me" in done.stdout
+
+
+def test_files_that_cannot_be_written_are_one_line_and_1(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert main(["preview", "samples=10", f"output={tmp_path / 'file' / 'x'}"]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 @pytest.mark.slow
 def test_ctrl_c_before_training_starts_is_130(tmp_path):
     process = subprocess.Popen(

@@ -77,6 +77,17 @@ def test_bad_configuration_names_the_dotted_key(overrides, message):
     assert "\n" not in str(error.value)
 
 
+def test_a_package_that_cannot_be_imported_says_why(tmp_path, monkeypatch):
+    (tmp_path / "brokenlab.py").write_text("import a_package_that_does_not_exist\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    text = "decay={_target_: brokenlab.Mine}"
+    with pytest.raises(ConfigError, match="No module named 'a_package_that_does_not_exist'"):
+        load_system("dlnmr", [text], trusted=["brokenlab"])
+    text = "decay={_target_: nolab.Mine}"
+    with pytest.raises(ConfigError, match="a class that exists"):
+        load_system("dlnmr", [text], trusted=["nolab"])
+
+
 def test_an_unknown_system_lists_the_known():
     with pytest.raises(ConfigError, match="dlnmr"):
         load_system("nothing")

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from ipads_stream.core import backend, handover
+from ipads_stream.core.errors import ConfigError
 
 
 def test_kinds_of_array():
@@ -32,7 +33,7 @@ def test_devices():
 def test_a_missing_cupy_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
     assert backend.resolve_device("auto") == "cpu"
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'ipads_stream\[cuda13\]'"):
+    with pytest.raises(ConfigError, match=r"pip install 'ipads_stream\[cuda13\]'"):
         backend.device_namespace("cuda")
 
 

@@ -253,6 +253,13 @@ BAD = [
     (["trainer.max_steps=null"], r"trainer\.max_steps=None: a budget"),
     (["trainer.max_time=soon"], r"trainer\.max_time='soon'"),
     (["trainer.devices=0"], r"trainer\.devices=0"),
+    (["trainer.devices=3"], r"trainer\.devices=3: a divisor of stream\.batch_size=8"),
+    (["trainer.precision=abc"], r"trainer\.precision='abc'"),
+    (["trainer.bar=3"], r"trainer\.bar=3"),
+    (["stream=null"], r"stream=None"),
+    (["logger=null"], r"logger"),
+    (["stream.threads=-1"], r"stream\.threads=-1"),
+    (["device=cuda"], r"device='cuda'"),
     (["net.phases=0"], r"net.*phases"),
     (["net.depth=3"], r"net\.depth"),
     (["net._target_=torch.nn.Linear"], r"net\._target_='torch\.nn\.Linear'"),
@@ -299,6 +306,68 @@ def test_a_checkpoint_cannot_run_code(tmp_path, small, capsys):
     torch.save(content, tmp_path / "other.ckpt")
     with pytest.raises(ConfigError, match=r"net\._target_"):
         load_model(tmp_path / "other.ckpt")
+
+
+def test_a_foreign_checkpoint_cannot_run_code_on_resume(tmp_path, small, capsys):
+    assert main(["train", *small, "trainer.max_steps=1", f"output={tmp_path / 'run'}"]) == 0
+    content = torch.load(tmp_path / "run" / "run.ckpt", weights_only=True)
+    mark = tmp_path / "ran"
+    popen = f"trainer={{_target_: subprocess.Popen, args: [touch, {mark}]}}"
+    content["ipads_stream"]["config"]["overrides"] = ["trusted=[subprocess]", popen]
+    torch.save(content, tmp_path / "evil.ckpt")
+    assert main(["train", f"resume={tmp_path / 'evil.ckpt'}"]) == 2
+    assert not mark.exists()
+    content["ipads_stream"]["config"]["overrides"] = [3]
+    torch.save(content, tmp_path / "odd.ckpt")
+    assert main(["train", f"resume={tmp_path / 'odd.ckpt'}"]) == 2
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path, small, capsys):
+    assert main(["train", *small, "trainer.max_steps=1", f"output={tmp_path / 'run'}"]) == 0
+    path = tmp_path / "run" / "run.ckpt"
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 64] = bytes(64)
+    path.write_bytes(bytes(content))
+    with pytest.raises(ConfigError, match="checkpoint"):
+        load_model(path)
+
+
+def test_resume_from_anywhere_goes_on_beside_the_checkpoint(tmp_path, small, losses, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub").mkdir()
+    with _StopAfter(5):
+        assert main(["train", *small, "output=runs/a"]) == 130
+    moved = tmp_path / "elsewhere (1)"
+    (tmp_path / "runs" / "a").rename(moved)
+    monkeypatch.chdir(tmp_path / "sub")
+    assert main(["train", "resume=../elsewhere (1)/run.ckpt"]) == 0
+    assert sorted(losses(moved)) == list(range(24))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere (1)", "runs", "sub"]
+
+
+@pytest.mark.parametrize(
+    ("word", "key"),
+    [
+        ("seed=3", "seed"),
+        ("net.growth=5", r"net\.growth"),
+        ("system.decay.high=50", r"system\.decay\.high"),
+        ("trainer.learning_rate=1", r"trainer\.learning_rate"),
+        ("stream.on_nonfinite=mask", r"stream\.on_nonfinite"),
+        ("stream.batch_size=4", r"stream\.batch_size"),
+        ("trainer.max_steps=3", r"trainer\.max_steps=3: more than the 3 steps"),
+    ],
+)
+def test_what_decides_the_numbers_stays_on_resume(tmp_path, small, capsys, word, key):
+    import re
+
+    run = tmp_path / "run"
+    assert main(["train", *small, "trainer.max_steps=3", f"output={run}"]) == 0
+    before = (run / "run.ckpt").read_bytes()
+    budget = [] if "max_steps" in word else ["trainer.max_steps=5"]
+    assert main(["train", f"resume={run / 'run.ckpt'}", word, *budget]) == 2
+    assert re.search(f": {key}", capsys.readouterr().err)
+    assert (run / "run.ckpt").read_bytes() == before
 
 
 def test_initialisation_follows_the_seed_and_leaves_torch_alone(tmp_path, small):
