@@ -4,7 +4,8 @@
 
 1,000 repetitions of an inversion-prepared train, TR 12 ms, T1 0.1-3 s, T2 0.02-0.5 s, B1 0.8-1.2.
 Rates are atoms per second: on one thread of its processor time, which other load disturbs least, on
-2 threads (halves of the atoms) by the clock, as is the floor (float32 multiply-adds). Peers (torchsim, blochsim) are not imported.
+2 threads (halves of the atoms) by the clock, as is the floor (float32 multiply-adds). Peers
+(torchsim, blochsim) are not imported.
 """
 
 from __future__ import annotations
