@@ -170,8 +170,8 @@ column is paired by seed with its 95 % bootstrap interval over them.
 
 {fixed()}
 
-Almost all of the gain comes from fresh masks and noise: with them a thousand stored pairs come close
-to the endless stream, and forty thousand equal it, even frozen, at this number of steps.
+Almost all of the gain comes from fresh masks and noise: with them a thousand stored pairs come
+close to the endless stream, and forty thousand equal it, even frozen, at this number of steps.
 
 **Generation.**
 

@@ -10,7 +10,7 @@ from ipads_stream.core.backend import is_cupy, is_numpy, is_torch, namespace
 
 
 def host(x: Any) -> np.ndarray | None:
-    """The values in NumPy; None where they are hidden, as in vmap or in a compiled graph."""
+    """The values of x in NumPy; None where they are hidden, as in vmap or in a compiled graph."""
     if is_cupy(x):
         return x.get()
     if is_torch(x):
@@ -22,7 +22,16 @@ def host(x: Any) -> np.ndarray | None:
 
 
 def tissue_of(T1: Any, T2: Any, B1: Any, check: bool = True) -> Any:
-    """Array library, real dtype, common shape, and (T1, T2, B1)."""
+    """Array library, real dtype, common shape, and (T1, T2, B1).
+
+    Args:
+        T1, T2: relaxation times, s; T2 at most 2 T1.
+        B1: relative to nominal.
+        check: whether values are looked at, where they can be.
+
+    Raises:
+        ValueError: names the argument, its value and what is allowed.
+    """
     named = {"T1": T1, "T2": T2, "B1": B1}
     arrays = [x for x in named.values() if hasattr(x, "shape")]
     if not arrays:
@@ -60,7 +69,16 @@ def _refuse(name: str, x: np.ndarray, good: Any, allowed: str) -> None:
 
 
 def train_of(xp: Any, flip: Any, phase: Any, TR: Any, TE: Any) -> Any:
-    """flip, phase, TR, TE on the host, checked, each (TRs,); None where torch hides values."""
+    """flip, phase, TR, TE on the host, checked, each (TRs,); None where torch hides values.
+
+    Args:
+        xp: array library of the tissue.
+        flip, phase: of the pulses, rad, (TRs,).
+        TR, TE: s, one number or (TRs,).
+
+    Raises:
+        ValueError, TypeError: shapes or values that do not fit, by name.
+    """
     shapes = [tuple(np.shape(x)) for x in (flip, phase, TR, TE)]
     if len(shapes[0]) != 1 or shapes[0][0] < 1:
         raise ValueError(f"flip of shape {shapes[0]}: (TRs,) with at least one pulse is allowed")
@@ -85,12 +103,14 @@ def train_of(xp: Any, flip: Any, phase: Any, TR: Any, TE: Any) -> Any:
 
 
 def check_TI(TI: Any) -> None:
+    """Refuses an inversion time TI, s, that is negative or not finite."""
     values = None if TI is None or is_cupy(TI) else host(TI)
     if values is not None:
         _refuse("TI", values, values >= 0, "None or a finite time in s from 0 on")
 
 
 def check_echoes(ESP: Any, num_echoes: Any) -> None:
+    """Refuses an echo spacing ESP, s, or a number of echoes num_echoes that makes no sense."""
     values = host(ESP)
     if np.shape(ESP) != ():
         raise ValueError(f"ESP of shape {np.shape(ESP)}: one number is allowed")
