@@ -23,6 +23,9 @@ class Provenance:
         version: of this package.
         backend: array library and device that rendered the samples.
         substituted: (B,) bool, samples that replace a non-finite one (see stream/failure.py).
+        on_nonfinite: policy for non-finite samples that the batch was made under.
+        failures: non-finite samples of this batch, at its first delivery: index, split, seed,
+            step, policy, config_hash and drawn parameters of each.
     """
 
     system: str
@@ -34,6 +37,8 @@ class Provenance:
     version: str
     backend: str
     substituted: np.ndarray
+    on_nonfinite: str
+    failures: tuple[dict[str, Any], ...] = ()
 
     def record(self, row: int) -> dict[str, Any]:
         """One sample's provenance as plain values, ready for JSON; ``replay`` reads it back."""
@@ -46,6 +51,8 @@ class Provenance:
             "config_hash": self.config_hash,
             "version": self.version,
             "backend": self.backend,
+            "on_nonfinite": self.on_nonfinite,
+            "substituted": bool(self.substituted[row]),
         }
 
 
@@ -56,8 +63,11 @@ class Sample:
     Attributes:
         inputs, targets: named arrays or tensors, batch axis first.
         params: physical parameters that were drawn (SI), batch axis first, on the host.
-        weight: (B,) float32, weight of each sample in the loss (0: masked by the failure policy).
+        weight: (B,) float32, weight of each sample in the loss (0: masked by the failure policy);
+            a system leaves it out for ones.
         provenance: where the samples come from.
+        substituted: (B,) bool on the host, as in the provenance; a system that reads stored samples
+            says here which of them replace a non-finite one.
     """
 
     inputs: Arrays
@@ -65,6 +75,7 @@ class Sample:
     params: Arrays
     weight: Any = None
     provenance: Provenance | None = None
+    substituted: Any = None
 
     def __len__(self) -> int:
         return len(next(iter(self.inputs.values())))

@@ -65,7 +65,7 @@ def _simulate(system: System, keys: Keys, xp: Any) -> Sample:
 
 
 def is_finite(sample: Sample, xp: Any) -> np.ndarray:
-    """(B,) bool on the host: every input and target of the sample is finite."""
+    """(B,) bool on the host: every input and target of the sample, and its weight, is finite."""
     good = None
     for array in (*sample.inputs.values(), *sample.targets.values()):
         if array.dtype.kind not in "fc":
@@ -73,9 +73,28 @@ def is_finite(sample: Sample, xp: Any) -> np.ndarray:
         # A sum over a sample is finite unless it holds a NaN, an infinity or overflows.
         finite = xp.isfinite(xp.sum(xp.abs(array), axis=tuple(range(1, array.ndim))))
         good = finite if good is None else good & finite
-    if good is None:
-        return np.ones(len(sample), dtype=bool)
-    return np.asarray(good.get() if hasattr(good, "get") else good)
+    weighted = np.isfinite(_weight(sample))
+    return weighted if good is None else _on_host(good) & weighted
+
+
+def complete(sample: Sample) -> Sample:
+    """The sample with ``weight`` and ``substituted`` on the host: the system's, or ones and False.
+
+    Both are arrays of their own, which may be written to.
+    """
+    flags = sample.substituted
+    flags = np.zeros(len(sample), dtype=bool) if flags is None else np.array(_on_host(flags), bool)
+    return replace(sample, weight=_weight(sample), substituted=flags)
+
+
+def _weight(sample: Sample) -> np.ndarray:
+    if sample.weight is None:
+        return np.ones(len(sample), dtype=np.float32)
+    return np.array(_on_host(sample.weight), dtype=np.float32)
+
+
+def _on_host(array: Any) -> np.ndarray:
+    return np.asarray(array.get() if hasattr(array, "get") else array)
 
 
 def handle_nonfinite(
@@ -86,8 +105,7 @@ def handle_nonfinite(
     Raises:
         SimulationError: policy ``raise``, or no finite substitute in several attempts.
     """
-    weight = np.ones(len(sample), dtype=np.float32)
-    sample = replace(sample, weight=weight)
+    sample = complete(sample)
     bad = np.flatnonzero(~is_finite(sample, xp))
     if not len(bad):
         return sample, []
@@ -104,8 +122,9 @@ def handle_nonfinite(
     if policy == "raise":
         first = events[0]
         raise SimulationError("non-finite inputs or targets", first["index"], first["params"])
+    sample.substituted[bad] = True
     if policy == "mask":
-        weight[bad] = 0.0
+        sample.weight[bad] = 0.0
         sample = replace(sample, inputs=dict(sample.inputs), targets=dict(sample.targets))
         for group in (sample.inputs, sample.targets):
             for name, array in group.items():
@@ -115,7 +134,12 @@ def handle_nonfinite(
 
 
 def _substituted(sample: Sample, bad: np.ndarray, system: System, keys: Keys, xp: Any) -> Sample:
-    sample = Sample(dict(sample.inputs), dict(sample.targets), dict(sample.params), sample.weight)
+    sample = replace(
+        sample,
+        inputs=dict(sample.inputs),
+        targets=dict(sample.targets),
+        params=dict(sample.params),
+    )
     for attempt in range(ATTEMPTS):
         again = Keys(keys.seed, f"{keys.split}/substitute/{attempt}", keys.indices[bad])
         other = simulate(system, again, xp)
@@ -127,6 +151,7 @@ def _substituted(sample: Sample, bad: np.ndarray, system: System, keys: Keys, xp
                 mine[name] = _with_rows(array, bad, theirs[name], xp)
         for name, array in sample.params.items():
             sample.params[name] = _with_rows(array, bad, other.params[name], np)
+        sample.weight[bad] = _weight(other)
         bad = bad[~is_finite(other, xp)]
         if not len(bad):
             return sample

@@ -1,14 +1,16 @@
 """A stream written to disk, for those who must share or archive a fixed set.
 
 ``freeze`` writes memory-mapped NumPy files or one HDF5 file, with a manifest that says what the set
-is. ``Frozen`` reads it back as a system, so that ``Stream(Frozen(path))`` shards, resumes and
-prefetches like a live one, and yields the same batches bit for bit.
+is and holds a SHA-256 of each array. ``Frozen`` reads it back as a system, so that
+``Stream(Frozen(path))`` shards, resumes and prefetches like a live one, and yields the same
+batches bit for bit.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 from pathlib import Path
@@ -25,6 +27,8 @@ from ipads_stream.stream.stream import Stream
 
 FORMATS = ("npy", "hdf5")
 GROUPS = ("inputs", "targets", "params")
+ROWWISE = ("weight", "substituted")  # arrays with one value per sample
+CHUNK = 1 << 22  # bytes hashed at once
 
 
 def freeze(
@@ -62,7 +66,7 @@ def freeze(
                 stop = min(start + stream.batch_size, num_samples)
                 writer.put(start, stream.sample(range(start, stop)))
                 progress.update(stop - start)
-            writer.finish(_manifest(stream, num_samples, writer.shapes))
+            writer.finish(_manifest(stream, num_samples, writer.described()))
         partial.rename(path)
     finally:
         if partial.is_dir():
@@ -71,15 +75,16 @@ def freeze(
     return path
 
 
-def _manifest(stream: Stream, num_samples: int, shapes: dict[str, Any]) -> dict[str, Any]:
+def _manifest(stream: Stream, num_samples: int, arrays: dict[str, Any]) -> dict[str, Any]:
     body = {
         "system": stream.system.name,
         "config": describe(stream.system),
         "config_hash": stream.config_hash,
         "seed": stream.seed,
         "split": stream.split,
+        "on_nonfinite": stream.on_nonfinite,
         "num_samples": num_samples,
-        "arrays": shapes,
+        "arrays": arrays,
     }
     return body | {"manifest_hash": _hash(body)}
 
@@ -94,7 +99,6 @@ class _Writer:
     def __init__(self, path: Path, fmt: str, num_samples: int) -> None:
         self.path, self.fmt, self.num_samples = path, fmt, num_samples
         self.arrays: dict[str, Any] = {}
-        self.shapes: dict[str, Any] = {}
 
     def __enter__(self) -> _Writer:
         if self.fmt == "npy":
@@ -115,11 +119,12 @@ class _Writer:
         for group in GROUPS:
             for name, array in getattr(sample, group).items():
                 self._array(f"{group}.{name}", _host(array), start)
+        for name in ROWWISE:
+            self._array(name, _host(getattr(sample, name)), start)
 
     def _array(self, name: str, values: np.ndarray, start: int) -> None:
         if name not in self.arrays:
             shape = (self.num_samples, *values.shape[1:])
-            self.shapes[name] = {"dtype": values.dtype.str, "shape": list(shape)}
             if self.file is None:
                 self.arrays[name] = np.lib.format.open_memmap(
                     self.path / f"{name}.npy", mode="w+", dtype=values.dtype, shape=shape
@@ -131,14 +136,39 @@ class _Writer:
                 )
         self.arrays[name][start : start + len(values)] = values
 
+    def described(self) -> dict[str, Any]:
+        """Array name -> data type, shape and SHA-256."""
+        if self.file is None:
+            for array in self.arrays.values():
+                array.flush()
+        return {
+            name: _shape(array) | {"sha256": _sha256(self.path, name, array)}
+            for name, array in self.arrays.items()
+        }
+
     def finish(self, manifest: dict[str, Any]) -> None:
         text = json.dumps(manifest, indent=1)
         if self.file is not None:
             self.file.attrs["manifest"] = text
             return
-        for array in self.arrays.values():
-            array.flush()
         (self.path / "manifest.json").write_text(text)
+
+
+def _shape(array: Any) -> dict[str, Any]:
+    return {"dtype": array.dtype.str, "shape": list(array.shape)}
+
+
+def _sha256(path: Path, name: str, array: Any) -> str:
+    """Digest of a NumPy array's file, or of an HDF5 array's values, a piece at a time."""
+    if path.is_dir():
+        # Read, not mapped: pages of a mapped file would count as memory of this process.
+        with (path / f"{name}.npy").open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    sha = hashlib.sha256()
+    rows = max(1, CHUNK // max(1, array.dtype.itemsize * math.prod(array.shape[1:])))
+    for start in range(0, len(array), rows):
+        sha.update(array[start : start + rows].tobytes())
+    return sha.hexdigest()
 
 
 def _host(array: Any) -> np.ndarray:
@@ -151,12 +181,16 @@ class Frozen:
     Args:
         path: written by :func:`freeze`.
         config_hash: of the system that the set must come from; None accepts any.
+        verify: read all arrays and compare their SHA-256 with the manifest's.
 
     Raises:
-        ConfigError: not a frozen set, a manifest that was changed, or another configuration.
+        ConfigError: not a frozen set, a manifest or an array that was changed or is missing, or
+            another configuration.
     """
 
-    def __init__(self, path: str | Path, *, config_hash: str | None = None) -> None:
+    def __init__(
+        self, path: str | Path, *, config_hash: str | None = None, verify: bool = True
+    ) -> None:
         self.path = Path(path)
         self.manifest = _read_manifest(self.path)
         self.name: str = self.manifest["system"]
@@ -164,9 +198,11 @@ class Frozen:
             allowed = f"{config_hash}, the configuration asked for"
             raise ConfigError("config_hash", self.manifest["config_hash"], allowed)
         self.arrays = _open(self.path, self.manifest)
+        if verify:
+            _verify(self.path, self.manifest, self.arrays)
 
     def stream(self, *, batch_size: int = 64, threads: int = 1, device: str = "auto") -> Stream:
-        """The stream that was frozen: same seed, split and batches."""
+        """The stream that was frozen: same seed, split, policy and batches."""
         return Stream(
             self,
             seed=self.manifest["seed"],
@@ -174,6 +210,7 @@ class Frozen:
             batch_size=batch_size,
             threads=threads,
             device=device,
+            on_nonfinite=self.manifest.get("on_nonfinite", "raise"),
         )
 
     def describe(self) -> Any:
@@ -183,10 +220,22 @@ class Frozen:
         return self._rows("params", keys, np)
 
     def render(self, params: Arrays, keys: Keys, xp: Any) -> Sample:
-        return Sample(self._rows("inputs", keys, xp), self._rows("targets", keys, xp), params)
+        rows = self._numbers(keys)
+        rowwise: dict[str, Any] = {
+            name: _take(self.arrays[name], rows) for name in ROWWISE if name in self.arrays
+        }
+        return Sample(
+            self._rows("inputs", keys, xp),
+            self._rows("targets", keys, xp),
+            params,
+            **rowwise,
+        )
+
+    def _numbers(self, keys: Keys) -> np.ndarray:
+        return (keys.indices % np.uint64(self.manifest["num_samples"])).astype(np.int64)
 
     def _rows(self, group: str, keys: Keys, xp: Any) -> Arrays:
-        rows = (keys.indices % np.uint64(self.manifest["num_samples"])).astype(np.int64)
+        rows = self._numbers(keys)
         prefix = f"{group}."
         return {
             name.removeprefix(prefix): xp.asarray(_take(array, rows))
@@ -223,15 +272,32 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 
 
 def _open(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
-    if path.is_dir():
-        arrays = {name: np.load(path / f"{name}.npy", mmap_mode="r") for name in manifest["arrays"]}
-    else:
+    arrays = {}
+    file = None
+    if not path.is_dir():
         import h5py
 
         file = h5py.File(path, "r")
-        arrays = {name: file[name] for name in manifest["arrays"]}
     for name, wanted in manifest["arrays"].items():
-        found = {"dtype": arrays[name].dtype.str, "shape": list(arrays[name].shape)}
-        if found != wanted:
+        try:
+            array = np.load(path / f"{name}.npy", mmap_mode="r") if file is None else file[name]
+        except (OSError, EOFError, KeyError, ValueError) as error:
+            raise ConfigError(name, None, f"an array of the set {path} ({error})") from error
+        found = _shape(array)
+        if any(found[key] != wanted[key] for key in found):
             raise ConfigError(name, found, f"{wanted}, as the manifest says")
+        arrays[name] = array
     return arrays
+
+
+def _verify(path: Path, manifest: dict[str, Any], arrays: dict[str, Any]) -> None:
+    for name, array in arrays.items():
+        wanted = manifest["arrays"][name].get("sha256")
+        try:
+            found = _sha256(path, name, array)
+        except OSError as error:
+            raise ConfigError(
+                name, None, f"a readable array of the set {path} ({error})"
+            ) from error
+        if found != wanted:
+            raise ConfigError(name, found, f"SHA-256 {wanted}, as the manifest says")

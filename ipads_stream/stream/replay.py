@@ -28,17 +28,24 @@ def digest(sample: Sample, row: int) -> str:
     return sha.hexdigest()
 
 
-def replay(system: System, record: dict[str, Any], *, device: str = "cpu") -> Sample:
+def replay(
+    system: System, record: dict[str, Any], *, device: str = "cpu", raw: bool = False
+) -> Sample:
     """The sample (a batch of one) that a logged provenance record names.
 
     Args:
         system: as configured when the record was written.
-        record: has seed, split, index, config_hash and, if the sample itself was logged, digest.
+        record: of ``Provenance.record`` or a line of failures.jsonl: has seed, split, index,
+            config_hash, the policy for non-finite samples (without one they are masked) and, if the
+            sample itself was logged, digest.
         device: to render on; only the same backend gives the same bits.
+        raw: build the sample as it came out of the simulator, whatever the policy made of it; it is
+            not compared with the digest.
 
     Raises:
         ConfigError: the record lacks a key, belongs to another configuration, or the rebuilt
             sample differs from the logged digest.
+        SimulationError: the sample is not finite, under policy ``raise``.
     """
     for key in ("seed", "split", "index", "config_hash"):
         if key not in record:
@@ -54,20 +61,29 @@ def replay(system: System, record: dict[str, Any], *, device: str = "cpu") -> Sa
         batch_size=1,
         device=device,
         threads=0,
-        on_nonfinite="mask",
+        on_nonfinite=record.get("on_nonfinite", record.get("policy", "mask")),
     )
-    sample = stream.sample([record["index"]])
-    logged = record.get("digest")
+    sample = stream.sample([record["index"]], raw=raw)
+    logged = None if raw else record.get("digest")
     if logged is not None and logged != digest(sample, 0):
         raise ConfigError("record.digest", logged, f"{digest(sample, 0)}, of the rebuilt sample")
     return sample
 
 
 def read_log(path: Path) -> Iterator[dict[str, Any]]:
-    """Records of a JSON-lines log; the unfinished last line of a killed run is left out."""
-    with path.open() as lines:
-        for line in lines:
-            try:
-                yield json.loads(line)
-            except json.JSONDecodeError:
-                continue
+    """Records of a JSON-lines log; lines that a killed run left unfinished are left out.
+
+    Raises:
+        ConfigError: the file holds bytes that are not UTF-8 text.
+    """
+    with path.open(encoding="utf-8") as lines:
+        try:
+            for line in lines:
+                try:
+                    record = json.loads(line)
+                except json.JSONDecodeError:
+                    continue
+                if isinstance(record, dict):
+                    yield record
+        except UnicodeDecodeError as error:
+            raise ConfigError("log", str(path), f"a JSON-lines file in UTF-8 ({error})") from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,11 +24,12 @@ from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.random import Keys
 from ipads_stream.core.sample import Provenance, Sample
 from ipads_stream.stream.device import Device
-from ipads_stream.stream.failure import POLICIES, handle_nonfinite, simulate
+from ipads_stream.stream.failure import POLICIES, complete, handle_nonfinite, simulate
 from ipads_stream.stream.produce import produce
 from ipads_stream.systems import System
 
 STATE_VERSION = 1
+KEPT = 1000  # of the last failures
 
 
 @dataclass
@@ -58,7 +59,8 @@ class Timings:
 class Stream(IterableDataset):
     """Whole batches of a system, on the device, without end.
 
-    Iterating goes on from ``state_dict()["step"]``, also in a second loop over the same stream.
+    Iterating goes on from ``state_dict()["step"]``, also in a second loop over the same stream. The
+    iterator that was started last counts the steps; an older one raises RuntimeError.
 
     Args:
         system: what is simulated (``load_system``).
@@ -68,9 +70,15 @@ class Stream(IterableDataset):
         device: "auto", "cpu" or "cuda".
         threads: producing threads; 0 makes each batch when it is asked for.
         depth: batches made ahead.
-        echo: times each batch is delivered in a row (1: every batch is new).
+        echo: times each batch is made once and delivered in a row (1: every batch is new).
         on_nonfinite: "raise", "substitute" or "mask" (stream/failure.py).
         rank, world_size: share of this process; by default those of torch.distributed.
+
+    Attributes:
+        step: the next batch to deliver.
+        timings: of the last delivery.
+        num_failures: non-finite samples in the batches delivered so far.
+        failures: the last of them, index, parameters and what else ``replay`` needs.
 
     Raises:
         ConfigError: an argument that makes no sense, by name.
@@ -97,7 +105,11 @@ class Stream(IterableDataset):
             ("threads", threads, 0),
             ("depth", depth, 1),
             ("echo", echo, 1),
+            ("rank", rank, 0),
+            ("world_size", world_size, 1),
         ):
+            if value is None and name in ("rank", "world_size"):
+                continue
             if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
                 raise ConfigError(name, value, f"a whole number, at least {lowest}")
         if on_nonfinite not in POLICIES:
@@ -112,22 +124,30 @@ class Stream(IterableDataset):
         self.device = resolve_device(device)
         self.xp = device_namespace(self.device)
         self.config_hash = config_hash(system)
-        self.step = 0  # the next batch to deliver
+        self.step = 0
         self.timings = Timings()
+        self.num_failures = 0
         self.failures: list[dict[str, Any]] = []
         self._lock = threading.Lock()
-        self._jumps = 0
+        self._jumps = self._iterators = 0
         self._share()
 
     # Samples by index
 
-    def sample(self, indices: Sequence[int]) -> Sample:
-        """The samples of these indices, in this order, as tensors on the device."""
-        return self._make(_as_indices(indices), -1, Device.of(self.device))[0]
+    def sample(self, indices: Sequence[int], *, raw: bool = False) -> Sample:
+        """The samples of these indices, in this order, as tensors on the device.
+
+        Args:
+            indices: of the samples.
+            raw: as they came out of the simulator, whether finite or not.
+        """
+        device = Device.of(self.device)
+        return self._deliver(self._make(_as_indices(indices), -1, device, raw=raw)[0], device)
 
     def batch(self, step: int) -> Sample:
         """Batch ``step`` of this rank; the same whether reached by iterating or asked for."""
-        return self._make(self._indices(step), step, Device.of(self.device))[0]
+        device = Device.of(self.device)
+        return self._deliver(_at(step, self._batch(step // self.echo, device)[0]), device)
 
     def _share(self) -> tuple[int, int]:
         """First row of this rank in a batch, and its number of rows."""
@@ -144,19 +164,27 @@ class Stream(IterableDataset):
         rows = self.batch_size // world_size
         return rank * rows, rows
 
-    def _indices(self, step: int) -> np.ndarray:
+    def _batch(self, number: int, device: Device) -> tuple[Sample, float]:
+        """This rank's share of the batch made as the ``number``-th, delivered ``echo`` times."""
         first, rows = self._share()
-        start = (step // self.echo) * self.batch_size + first
-        return np.arange(start, start + rows, dtype=np.uint64)
+        start = number * self.batch_size + first
+        indices = np.arange(start, start + rows, dtype=np.uint64)
+        return self._make(indices, number * self.echo, device)
 
-    def _make(self, indices: np.ndarray, step: int, device: Device) -> tuple[Sample, float]:
+    def _make(
+        self, indices: np.ndarray, step: int, device: Device, *, raw: bool = False
+    ) -> tuple[Sample, float]:
         """A finished batch and the seconds it took; runs in a producer thread."""
         started = time.perf_counter()
         keys = Keys(self.seed, self.split, indices)
         # What is not finite is the policy's business, not a warning's.
         with device, np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             sample = simulate(self.system, keys, self.xp)
-            sample, events = handle_nonfinite(sample, self.system, keys, self.xp, self.on_nonfinite)
+            sample, events = (
+                (complete(sample), [])
+                if raw
+                else handle_nonfinite(sample, self.system, keys, self.xp, self.on_nonfinite)
+            )
             provenance = Provenance(
                 system=self.system.name,
                 seed=self.seed,
@@ -166,15 +194,26 @@ class Stream(IterableDataset):
                 config_hash=self.config_hash,
                 version=__version__,
                 backend=f"{self.xp.__name__}:{self.device}",
-                substituted=np.isin(
-                    indices, np.array([event["index"] for event in events], dtype=np.uint64)
+                substituted=sample.substituted,
+                on_nonfinite=self.on_nonfinite,
+                failures=tuple(
+                    event | {"step": step, "config_hash": self.config_hash} for event in events
                 ),
             )
             sample = device.hand_over(replace(sample, provenance=provenance))
+        return sample, time.perf_counter() - started
+
+    def _deliver(self, sample: Sample, device: Device) -> Sample:
+        """Counts failures in the consumer: what was made ahead and dropped does not count."""
+        device.receive(sample)
+        assert sample.provenance is not None
+        events = sample.provenance.failures
         if events:
             with self._lock:
-                self.failures.extend(event | {"step": step} for event in events)
-        return sample, time.perf_counter() - started
+                self.num_failures += len(events)
+                self.failures.extend(events)
+                del self.failures[:-KEPT]
+        return sample
 
     # Iterating
 
@@ -185,20 +224,17 @@ class Stream(IterableDataset):
                 "DataLoader(stream, batch_size=None, num_workers=0), or iterate over it directly"
             )
         device = Device.of(self.device)
+        self._iterators += 1
+        newest = self._iterators
         last = time.perf_counter()
         while True:
             jumps = self._jumps
-            made = produce(
-                lambda step: self._make(self._indices(step), step, device),
-                self.step,
-                threads=self.threads,
-                depth=self.depth,
-            )
+            made = self._echoed(self.step, device)
             try:
                 while jumps == self._jumps:
                     asked = time.perf_counter()
-                    (sample, generation), queued = next(made)
-                    device.receive(sample)
+                    sample, generation, queued = next(made)
+                    self._deliver(sample, device)
                     now = time.perf_counter()
                     self.timings = Timings(
                         wait=now - asked,
@@ -210,8 +246,38 @@ class Stream(IterableDataset):
                     last = now
                     self.step += 1
                     yield sample
+                    if newest != self._iterators:
+                        raise RuntimeError(
+                            "a newer iterator over this stream has taken over: iterate over it in "
+                            "one place at a time, or build a second Stream"
+                        )
             finally:
                 made.close()
+
+    def _echoed(
+        self, step: int, device: Device
+    ) -> Generator[tuple[Sample, float, int], None, None]:
+        """From batch ``step`` on: the batch, the seconds it took (0: a repeat), and batches ready.
+
+        Repeats are copies, so that a consumer that changes a batch changes no later one.
+        """
+        made = produce(
+            lambda number: self._batch(number, device),
+            step // self.echo,
+            threads=self.threads,
+            depth=self.depth,
+        )
+        try:
+            while True:
+                (batch, generation), queued = next(made)
+                for _ in range(step % self.echo, self.echo - 1):
+                    device.receive(batch)  # the copy reads it on the consumer's CUDA stream
+                    yield _at(step, _copy(batch)), generation, queued
+                    step, generation = step + 1, 0.0
+                yield _at(step, batch), generation, queued
+                step += 1
+        finally:
+            made.close()
 
     # State
 
@@ -251,7 +317,30 @@ class Stream(IterableDataset):
         self._jumps += 1
 
 
+def _at(step: int, batch: Sample) -> Sample:
+    """The batch as it is delivered at ``step``; its failures count at the first step only."""
+    assert batch.provenance is not None
+    if batch.provenance.step == step:
+        return batch
+    return replace(batch, provenance=replace(batch.provenance, step=step, failures=()))
+
+
+def _copy(batch: Sample) -> Sample:
+    """The batch in memory of its own, on the current CUDA stream."""
+    return replace(
+        batch,
+        inputs={name: tensor.clone() for name, tensor in batch.inputs.items()},
+        targets={name: tensor.clone() for name, tensor in batch.targets.items()},
+        params={name: np.array(array) for name, array in batch.params.items()},
+        weight=batch.weight.clone(),
+    )
+
+
 def _as_indices(indices: Sequence[int]) -> np.ndarray:
+    try:
+        indices = list(indices)
+    except TypeError as error:
+        raise ConfigError("indices", indices, "a sequence of whole numbers") from error
     for index in indices:
         if isinstance(index, bool) or not isinstance(index, (int, np.integer)):
             raise ConfigError("indices", index, "whole numbers")

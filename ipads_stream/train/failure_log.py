@@ -1,4 +1,4 @@
-"""Non-finite samples, written down when they occur."""
+"""Non-finite samples, written down with the batch that they occurred in."""
 
 from __future__ import annotations
 
@@ -9,26 +9,28 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from ipads_stream.stream.stream import Stream
+from ipads_stream.core.sample import Sample
+from ipads_stream.train.tracker import open_log
 
 
 class FailureLog(Callback):
-    """Appends each failure of the stream to ``failures.jsonl``; other ranks to files of their own.
+    """Appends each failure of a batch to ``failures.jsonl``; other ranks to files of their own.
 
-    A line holds index, split, seed, step, policy and the parameters that were drawn, which is what
-    ``ipads-stream replay index=...`` needs.
+    A line holds index, split, seed, step, policy, config_hash and the parameters that were drawn;
+    ``stream.replay`` takes it as it is. Failures come with their batch, and are written after it
+    was trained on: a batch that was delivered ahead of a checkpoint is not written twice.
     """
 
-    def __init__(self, stream: Stream, folder: Path) -> None:
-        self.stream, self.folder, self.written = stream, folder, 0
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
     def on_train_batch_end(
-        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Sample, batch_idx: int
     ) -> None:
-        new = self.stream.failures[self.written :]
-        if not new:
+        assert batch.provenance is not None
+        events = batch.provenance.failures
+        if not events:
             return
         rank = f"-{trainer.global_rank}" if trainer.global_rank else ""
-        with (self.folder / f"failures{rank}.jsonl").open("a") as file:
-            file.writelines(json.dumps(event) + "\n" for event in new)
-        self.written += len(new)
+        with open_log(self.folder / f"failures{rank}.jsonl") as file:
+            file.writelines(json.dumps(event) + "\n" for event in events)

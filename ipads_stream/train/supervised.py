@@ -134,7 +134,7 @@ class Supervised:
         callbacks: list[Callback] = [
             interrupt,
             Saving(output / "run.ckpt", every=self.save_every),
-            FailureLog(stream, output),
+            FailureLog(output),
             *([TQDMProgressBar(refresh_rate=10)] if self.bar else []),
             *([timer] if timer is not None else []),
         ]

@@ -6,7 +6,7 @@ import json
 import math
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.loggers.logger import rank_zero_experiment
@@ -15,6 +15,22 @@ from lightning.pytorch.utilities import rank_zero_only
 from ipads_stream.core.errors import ConfigError
 
 LOG = "metrics.jsonl"
+
+
+def open_log(path: Path) -> TextIO:
+    """A JSON-lines file to append to, at the start of a line: a killed run may leave a torn one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torn = path.is_file() and _last_byte(path) not in (b"", b"\n")
+    file = path.open("a", buffering=1, encoding="utf-8")
+    if torn:
+        file.write("\n")
+    return file
+
+
+def _last_byte(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 1))
+        return file.read(1)
 
 
 class JsonLines(Logger):
@@ -37,8 +53,7 @@ class JsonLines(Logger):
     @rank_zero_experiment
     def experiment(self) -> Any:
         if self._file is None:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._file = (self.folder / LOG).open("a", buffering=1)
+            self._file = open_log(self.folder / LOG)
         return self._file
 
     @rank_zero_only

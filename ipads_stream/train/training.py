@@ -67,7 +67,7 @@ class Training(LightningModule):
                 "stream/step_s": timings.step,
                 "stream/queued": float(timings.queued),
                 "stream/samples_per_s": timings.samples / max(timings.step, 1e-9),
-                "stream/failures": float(len(self.stream.failures)),
+                "stream/failures": float(self.stream.num_failures),
                 # float32, Lightning's default, would round indices above 2^24.
                 "worst/index": torch.tensor(float(indices[worst]), dtype=torch.double),
                 "worst/loss": total.detach()[worst],

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -32,6 +34,75 @@ def test_a_frozen_set_yields_the_live_batches(system, tmp_path, fmt):
     wrapped = frozen.sample([3, 103, 1])
     assert torch.equal(wrapped.inputs["fid"][0], wrapped.inputs["fid"][1])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["set"]
+
+
+@pytest.mark.parametrize("policy", ["mask", "substitute"])
+@pytest.mark.parametrize("fmt", ["npy", "hdf5"])
+def test_weights_and_substitutions_are_frozen(toy, tmp_path, fmt, policy):
+    live = Stream(toy(nan_at=(2, 9)), batch_size=4, on_nonfinite=policy, device="cpu")
+    frozen = Frozen(freeze(live, tmp_path / "set", 12, fmt=fmt)).stream(batch_size=4, device="cpu")
+    for step in range(3):
+        a, b = live.batch(step), frozen.batch(step)
+        assert torch.equal(a.weight, b.weight)
+        assert a.weight.dtype == b.weight.dtype
+        assert np.array_equal(a.provenance.substituted, b.provenance.substituted)
+        assert [a.provenance.record(i) for i in range(4)] == [
+            b.provenance.record(i) for i in range(4)
+        ]
+    assert frozen.sample([9, 3, 2]).provenance.substituted.tolist() == [True, False, True]
+    assert frozen.num_failures == 0
+
+
+@pytest.mark.parametrize("fmt", ["npy", "hdf5"])
+def test_a_changed_or_missing_array_is_refused(toy, tmp_path, fmt):
+    path = freeze(Stream(toy(), device="cpu"), tmp_path / "set", 300, fmt=fmt)
+    name = "inputs.signal"
+    Frozen(path)
+    if fmt == "npy":
+        array = np.load(path / f"{name}.npy", mmap_mode="r+")
+        array[299, 7] += 1
+        array.flush()
+    else:
+        with h5py.File(path, "a") as file:
+            file[name][299, 7] += 1
+    with pytest.raises(ConfigError, match=rf"{name}=.*SHA-256"):
+        Frozen(path)
+    Frozen(path, verify=False)
+    if fmt == "npy":
+        (path / f"{name}.npy").unlink()
+    else:
+        with h5py.File(path, "a") as file:
+            del file[name]
+    with pytest.raises(ConfigError, match=f"{name}=None"):
+        Frozen(path, verify=False)
+
+
+def test_a_truncated_array_is_refused(toy, tmp_path):
+    path = freeze(Stream(toy(), device="cpu"), tmp_path / "set", 300)
+    file = path / "inputs.signal.npy"
+    file.write_bytes(file.read_bytes()[:-8])
+    with pytest.raises(ConfigError, match=r"inputs\.signal"):
+        Frozen(path)
+    file.write_bytes(b"")
+    with pytest.raises(ConfigError, match=r"inputs\.signal"):
+        Frozen(path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fmt", ["npy", "hdf5"])
+def test_verifying_needs_no_memory_of_the_size_of_the_set(toy, tmp_path, fmt):
+    path = freeze(
+        Stream(toy(points=4096), batch_size=256, device="cpu"), tmp_path / "set", 8192, fmt=fmt
+    )  # 128 MiB
+    program = (
+        "import resource, sys, h5py; from ipads_stream import Frozen\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "before = peak(); Frozen(sys.argv[1]); print(peak() - before)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < 32_000  # kB
 
 
 def test_a_changed_manifest_is_refused(system, tmp_path):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from ipads_stream import Stream, replay
 from ipads_stream.core.errors import ConfigError
@@ -46,6 +47,33 @@ def test_what_does_not_fit_is_refused(system):
         replay(system, record | {"digest": "other"})
     with pytest.raises(ConfigError, match=r"record\.index"):
         replay(system, {key: value for key, value in record.items() if key != "index"})
+
+
+@pytest.mark.parametrize("policy", ["mask", "substitute"])
+def test_a_nonfinite_sample_is_rebuilt_as_trained_on_and_as_simulated(toy, policy):
+    system = toy(nan_at=(5,))
+    stream = Stream(system, batch_size=8, on_nonfinite=policy, device="cpu")
+    sample = stream.batch(0)
+    for row in range(8):
+        record = sample.provenance.record(row) | {"digest": digest(sample, row)}
+        record = json.loads(json.dumps(record))
+        assert (record["on_nonfinite"], record["substituted"]) == (policy, row == 5)
+        replay(system, record)  # compares the digest
+        raw = replay(system, record, raw=True)
+        assert torch.isnan(raw.inputs["signal"]).all().item() == (row == 5)
+        assert raw.weight.tolist() == [1.0]
+    (event,) = json.loads(json.dumps(stream.failures))
+    assert digest(replay(system, event), 0) == digest(sample, 5)
+    raw = replay(system, event, raw=True)
+    assert torch.isnan(raw.inputs["signal"]).all()
+    assert raw.params["level"].tolist() == [event["params"]["level"]]
+
+
+def test_a_log_that_is_not_text_is_refused(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(b'{"index": 1}\n\xff\xfe\n')
+    with pytest.raises(ConfigError, match=r"log=.*log\.jsonl.*UTF-8"):
+        list(read_log(path))
 
 
 def test_the_last_line_of_a_killed_run_is_left_out(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -70,6 +71,8 @@ def test_samples_come_in_the_order_asked_for(system):
         stream.sample([-1])
     with pytest.raises(ConfigError, match="indices"):
         stream.sample([0.5])
+    with pytest.raises(ConfigError, match="indices=5: a sequence of whole numbers"):
+        stream.sample(5)
 
 
 def test_shapes_types_and_provenance(system):
@@ -227,7 +230,7 @@ def test_nonfinite_is_handled_alike_on_any_world_size(toy, policy, world_size):
             device="cpu",
         )
         ranks.append(take(part, 5))
-        events += [e for e in part.failures if e["step"] < 5]
+        events += part.failures
     together = rank_major(ranks)
     assert digest(together) == digest(expected)
     weights = torch.cat([batch.weight for batch in together])
@@ -263,6 +266,108 @@ def test_echo_repeats_batches(system):
     assert digest(echoed) == digest([plain[0], plain[0], plain[1], plain[1]])
 
 
+@pytest.mark.parametrize("threads", [0, 1, 3])
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_echo_makes_a_batch_once_and_resumes_within_a_group(toy, threads, world_size):
+    made = []
+
+    class Counting(toy):
+        def render(self, params, keys, xp):
+            made.append(int(keys.indices[0]))
+            return super().render(params, keys, xp)
+
+    options = {"batch_size": 4, "echo": 3, "device": "cpu", "on_nonfinite": "mask"}
+    whole = take(Stream(toy(nan_at=(1, 5)), **options, threads=0), 9)
+    ranks = []
+    for rank in range(world_size):
+        made.clear()
+        part = Stream(
+            Counting(nan_at=(1, 5)),
+            **options,
+            threads=threads,
+            depth=1,
+            rank=rank,
+            world_size=world_size,
+        )
+        batches = iter(part)
+        head = [next(batches) for _ in range(4)]
+        assert len(made) == len(set(made)) <= 3
+        batches.close()
+        again = Stream(Counting(nan_at=(1, 5)), **options, rank=rank, world_size=world_size)
+        again.load_state_dict(part.state_dict())
+        tail = take(again, 5)
+        assert [batch.provenance.step for batch in head + tail] == list(range(9))
+        assert digest([again.batch(5)]) == digest([tail[1]])
+        # Each failure counts once, with the first delivery of its batch.
+        assert all(event["step"] % 3 == 0 for event in part.failures)
+        ranks.append(head + tail)
+    assert digest(rank_major(ranks)) == digest(whole)
+
+
+def test_a_changed_batch_is_not_echoed(toy):
+    first, second = [], []
+    for batch in Stream(toy(), batch_size=4, echo=2, device="cpu"):
+        (second if first else first).append(batch.inputs["signal"].clone())
+        batch.inputs["signal"].zero_()
+        if second:
+            break
+    assert torch.equal(first[0], second[0])
+
+
+def test_failures_count_when_they_are_delivered(toy):
+    for threads, depth in ((0, 1), (1, 8), (4, 8)):
+        stream = Stream(
+            toy(nan_at=(1, 9, 17, 25)),
+            batch_size=8,
+            threads=threads,
+            depth=depth,
+            on_nonfinite="mask",
+            device="cpu",
+        )
+        batches = iter(stream)
+        for step in range(3):
+            batch = next(batches)
+            time.sleep(0.02)  # the producers go ahead
+            assert stream.num_failures == len(stream.failures) == step + 1
+            assert batch.provenance.failures == (stream.failures[-1],)
+        batches.close()
+    stream.sample([25])
+    stream.batch(0)
+    assert [(e["index"], e["step"]) for e in stream.failures[3:]] == [(25, -1), (1, 0)]
+
+
+def test_only_the_last_failures_are_kept(toy):
+    system = toy(nan_at=tuple(range(1500)))
+    stream = Stream(system, batch_size=700, on_nonfinite="mask", device="cpu")
+    take(stream, 3)
+    assert stream.num_failures == 1500
+    assert [event["index"] for event in stream.failures] == list(range(500, 1500))
+
+
+def test_the_newer_of_two_iterators_takes_over(system):
+    stream = Stream(system, batch_size=8, threads=2, device="cpu")
+    older, newer = iter(stream), iter(stream)
+    steps = [next(older).provenance.step, next(newer).provenance.step]
+    with pytest.raises(RuntimeError, match="a newer iterator over this stream has taken over"):
+        next(older)
+    steps.append(next(newer).provenance.step)
+    newer.close()
+    assert steps == [0, 1, 2]
+    assert stream.step == 3
+    assert not [t for t in threading.enumerate() if t.name.startswith("ipads-producer")]
+
+
+def test_a_weight_of_the_system_is_kept(toy):
+    class Weighted(toy):
+        def render(self, params, keys, xp):
+            sample = super().render(params, keys, xp)
+            return replace(sample, weight=0.5 * (1 + keys.indices))
+
+    for policy, replaced in (("mask", 0.0), ("substitute", 1.5)):
+        stream = Stream(Weighted(nan_at=(2,)), on_nonfinite=policy, device="cpu")
+        assert stream.sample(range(4)).weight.tolist() == [0.5, 1.0, replaced, 2.0]
+
+
 def test_stored_repeats_and_fresh_draws_do_not(system):
     stream = Stream(Stored(system, 10), device="cpu")
     a, b = stream.sample(range(10)), stream.sample(range(10, 20))
@@ -294,6 +399,15 @@ def test_dataloader_without_workers(system):
 def test_bad_arguments_name_the_key(system, key, value):
     with pytest.raises(ConfigError, match=key):
         Stream(system, **{"device": "cpu", key: value})
+
+
+@pytest.mark.parametrize(
+    ("rank", "world_size", "key"),
+    [(0.5, 2, "rank"), (0, 1.5, "world_size"), (False, 1, "rank"), (0, 0, "world_size")],
+)
+def test_a_share_that_is_not_whole_is_refused(system, rank, world_size, key):
+    with pytest.raises(ConfigError, match=f"^{key}="):
+        Stream(system, rank=rank, world_size=world_size, device="cpu")
 
 
 def test_a_batch_that_ranks_cannot_share_is_refused(system):
