@@ -37,7 +37,7 @@ def test_each_failure_of_a_trained_batch_is_written_once(toy, tmp_path):
         on_nonfinite="mask",
         device="cpu",
     )
-    log, trainer = FailureLog(stream, tmp_path), SimpleNamespace(global_rank=0)
+    log, trainer = FailureLog(tmp_path), SimpleNamespace(global_rank=0)
     batches = iter(stream)
     ahead = next(batches)  # as Lightning does
     for step in range(4):
