@@ -19,6 +19,10 @@ from numba import njit
 
 from ipads_stream.core import random
 
+# exp(-mean) underflows at 745. Beyond this mean the sum starts nine standard deviations below it,
+# where the tail left out (1e-18) is far below the smallest uniform number, 2^-33.
+LARGE_MEAN = 700.0
+
 
 def poisson_gap(
     key: random.Key, points: int, counts: Int[np.ndarray, " B"]
@@ -48,9 +52,13 @@ def _walk(u, shift, scale, weight, row):
     while i < points:
         row[i] = True
         mean = scale * weight[i]
-        term = math.exp(-mean)
-        cumulative = term
         gap = 0
+        if mean <= LARGE_MEAN:
+            term = math.exp(-mean)
+        else:
+            gap = int(min(mean - 9.0 * math.sqrt(mean), float(points)))
+            term = math.exp(gap * math.log(mean) - mean - math.lgamma(gap + 1.0))
+        cumulative = term
         draw = u[(count + shift) % points]
         while draw > cumulative and gap < points:
             gap += 1

@@ -58,8 +58,9 @@ def training_curves(log: Sequence[Mapping[str, Any]], path: Path) -> Path:
 
 
 def _series(log: Sequence[Mapping[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:
-    pairs = [(line["step"], line[key]) for line in log if line.get(key) is not None]
-    table = np.array(pairs, dtype=np.float64).reshape(-1, 2)
+    """Steps and values; of a step that was repeated after a resume, the last."""
+    latest = {line["step"]: line[key] for line in log if line.get(key) is not None}
+    table = np.array(sorted(latest.items()), dtype=np.float64).reshape(-1, 2)
     return table[:, 0], table[:, 1]
 
 

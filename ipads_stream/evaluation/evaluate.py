@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from ipads_stream.evaluation.measured import MeasuredTest, Region, measured_test
 from ipads_stream.evaluation.methods import Method, reconstruction_methods
 from ipads_stream.evaluation.model import Model
 from ipads_stream.evaluation.planes import Plane, read_plane, rows_between
+from ipads_stream.evaluation.planes_recording import MODES, RECIPES, Recipe
 from ipads_stream.evaluation.presentation import Findings, present
 from ipads_stream.evaluation.simulated_plane import simulated_plane
 from ipads_stream.evaluation.synthetic import SyntheticTest, synthetic_test
@@ -44,6 +46,8 @@ class Settings:
     schedules: int
     samples: int
     seed: int
+    variable: str | None = None
+    mode: str | None = None
 
     @staticmethod
     def of(config: Mapping[str, Any]) -> Settings:
@@ -79,12 +83,28 @@ class Settings:
                 "samples", min(SIGNALS[subset], beside) if samples is None else samples, 2
             ),
             seed=_whole("seed", config.get("seed", 0), 0),
+            variable=_of_file("variable", config, "the name of an array"),
+            mode=_of_file("mode", config, f"one of {', '.join(MODES)}", MODES),
         )
 
 
 def _whole(key: str, value: Any, lowest: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
         raise ConfigError(key, value, f"a whole number, at least {lowest}")
+    return value
+
+
+def _of_file(
+    key: str, config: Mapping[str, Any], allowed: str, values: Sequence[str] = ()
+) -> str | None:
+    """What a file of the user's own does not say about itself; of the named data all is known."""
+    value = config.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value or (values and value not in values):
+        raise ConfigError(key, value, f"{allowed}, or null")
+    if config.get("data", SYNTHETIC) in (SYNTHETIC, *datasets.NAMES):
+        raise ConfigError(key, value, "null, unless data is a file or a folder")
     return value
 
 
@@ -105,8 +125,11 @@ def evaluate_model(model: Model, system: System, config: Mapping[str, Any], outp
     Raises:
         ConfigError: a key of ``config`` that cannot be used.
         UnusableData: the measured data do not give a plane.
+        OSError: nothing can be written to ``output``; told before the work.
     """
     settings = Settings.of(config)
+    output.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=output).close()
     methods = reconstruction_methods(model)
     notes: list[str] = []
     plane = _plane(settings, notes) if settings.data != SYNTHETIC else None
@@ -137,7 +160,6 @@ def evaluate_model(model: Model, system: System, config: Mapping[str, Any], outp
         ),
         log=Path(config["checkpoint"]).with_name("metrics.jsonl"),
     )
-    output.mkdir(parents=True, exist_ok=True)
     records = "".join(json.dumps(record, allow_nan=False) + "\n" for record in synthetic.records)
     write_text(output / "samples.jsonl", records)
     write_text(output / "results.json", json.dumps(_results(findings), indent=1, allow_nan=False))
@@ -209,7 +231,11 @@ def _finite(value: Any) -> Any:
 def _plane(settings: Settings, notes: list[str]) -> Plane:
     """The plane asked for, or a simulated one where a named one cannot be had."""
     if settings.data not in datasets.NAMES:
-        return read_plane(Path(settings.data))
+        path = Path(settings.data)
+        recipe = RECIPES.get(path.stem, Recipe())
+        if settings.mode is not None:
+            recipe = replace(recipe, mode=settings.mode)
+        return read_plane(path, recipe, settings.variable)
     try:
         path = datasets.find(settings.data, progress=sys.stderr.isatty())
     except datasets.DataUnavailable as reason:

@@ -4,6 +4,8 @@ import numpy as np
 from jaxtyping import Bool, Complex
 from tqdm import tqdm
 
+from ipads_stream.evaluation.checked_mask import checked_mask
+
 
 def reconstruct(
     fid: Complex[np.ndarray, "rows points"],
@@ -54,33 +56,3 @@ def reconstruct(
         spectrum = np.fft.fft(estimate, axis=-1, norm="ortho")
         threshold = threshold * decay
     return estimate
-
-
-def checked_mask(
-    fid: Complex[np.ndarray, "rows points"], mask: Bool[np.ndarray, "..."]
-) -> Bool[np.ndarray, "rows points"]:
-    """Refuse rows and a schedule that do not fit each other; give every row its schedule.
-
-    Args:
-        fid: complex rows, (rows, points).
-        mask: boolean schedule, (points,) or (rows, points).
-
-    Returns:
-        The schedule of every row.
-
-    Raises:
-        ValueError: what was given and what is allowed.
-    """
-    if fid.ndim != 2 or not np.iscomplexobj(fid):
-        raise ValueError(
-            f"fid has shape {fid.shape} and type {fid.dtype}; allowed: complex (rows, points)"
-        )
-    if mask.dtype != np.bool_ or mask.shape not in (fid.shape, fid.shape[1:]):
-        raise ValueError(
-            f"mask has shape {mask.shape} and type {mask.dtype}; "
-            f"allowed: boolean, {fid.shape[1:]} or {fid.shape}"
-        )
-    mask = np.broadcast_to(mask, fid.shape)
-    if not mask.any(axis=1).all():
-        raise ValueError("mask has no sampled point in some row; allowed: at least one in each")
-    return mask

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Complex, Float, Inexact
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from ipads_stream.evaluation.iterative_soft_threshold import checked_mask
+from ipads_stream.evaluation.checked_mask import checked_mask
 
 
 def reconstruct(

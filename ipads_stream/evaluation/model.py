@@ -8,22 +8,34 @@ import numpy as np
 import torch
 
 from ipads_stream.core.backend import resolve_device
+from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.handover import torch_threads
+from ipads_stream.evaluation.checked_mask import checked_mask
 from ipads_stream.physics.spectrum import fid as fid_of
 
 
 class Model:
     """Reconstructs undersampled signals: ``model(fid, mask)``.
 
+    The network computes in single precision; each row is brought to a magnitude near 1 by a power
+    of two before and back after it, so that any unit fits.
+
     Args:
-        net: trained; takes ``{"fid", "mask"}`` and returns ``{"spectrum"}``.
+        net: trained; takes ``{"fid", "mask"}`` and returns ``{"spectrum"}`` that scales with it.
         config: of the run that trained it.
         device: "auto", "cpu" or "cuda".
+
+    Raises:
+        ConfigError: "cuda" where torch finds no CUDA device.
     """
 
     def __init__(self, net: torch.nn.Module, *, config: dict[str, Any], device: str) -> None:
         self.config = config
         self.device = resolve_device(device)
+        if self.device == "cuda" and not torch.cuda.is_available():
+            if device == "cuda":
+                raise ConfigError("device", device, "cpu or auto: torch finds no CUDA device")
+            self.device = "cpu"
         self.net = net.eval().to(self.device)
 
     def __call__(
@@ -43,8 +55,14 @@ class Model:
         Raises:
             ValueError: shapes that do not fit, real data, no sampled point, non-finite values.
         """
-        fid, mask = _checked(fid, mask)
-        rows = np.where(mask, fid, 0).astype(np.complex64)
+        fid = np.asarray(fid)
+        mask = np.array(checked_mask(fid, np.asarray(mask)))
+        if not np.isfinite(fid[mask]).all():
+            raise ValueError("fid: measured points must be finite")
+        rows = np.where(mask, fid, 0)
+        largest = np.maximum(np.abs(rows.real), np.abs(rows.imag)).max(axis=1, initial=0)
+        exponents = np.frexp(largest)[1][:, None]
+        rows = _times_power_of_two(rows, -exponents).astype(np.complex64)
         parts = []
         with torch.inference_mode(), torch_threads(1):
             for start in range(0, len(rows), batch_size):
@@ -55,20 +73,15 @@ class Model:
                 }
                 parts.append(self.net(inputs)["spectrum"].cpu().numpy())
         estimate = fid_of(np.concatenate(parts)) if parts else rows
+        estimate = _times_power_of_two(estimate.astype(fid.dtype), exponents)
         return np.where(mask, fid, estimate).astype(fid.dtype)
 
 
-def _checked(fid: Any, mask: Any) -> tuple[np.ndarray, np.ndarray]:
-    fid, mask = np.asarray(fid), np.asarray(mask)
-    if fid.ndim != 2 or not np.iscomplexobj(fid):
-        raise ValueError(f"fid is {fid.dtype} {fid.shape}; allowed: complex, (rows, points)")
-    if mask.dtype != np.bool_ or mask.shape not in (fid.shape, fid.shape[1:]):
-        raise ValueError(
-            f"mask is {mask.dtype} {mask.shape}; allowed: bool, {fid.shape[1:]} or {fid.shape}"
-        )
-    mask = np.array(np.broadcast_to(mask, fid.shape))
-    if len(fid) and not mask.any(axis=1).all():
-        raise ValueError("mask: every row needs at least one measured point")
-    if not np.isfinite(fid[mask]).all():
-        raise ValueError("fid: measured points must be finite")
-    return fid, mask
+def _times_power_of_two(rows: np.ndarray, exponents: np.ndarray) -> np.ndarray:
+    """rows 2^exponents, (rows, points) times (rows, 1): exact, and without a factor that overflows.
+
+    Args:
+        rows: complex, any unit.
+        exponents: whole numbers.
+    """
+    return np.ldexp(rows.real, exponents) + 1j * np.ldexp(rows.imag, exponents)

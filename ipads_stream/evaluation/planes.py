@@ -7,7 +7,7 @@ the t1 FID at the direct frequency k, and a line at +f1 is exp(+2 pi i f1 t1).
 Evaluation protocol: hide points of `Plane.fid`, one schedule for all rows; reconstruct row by row;
 compare `spectrum(plane, fid)` with `spectrum(plane)`. Both apply the t1 window, so the points are
 hidden before it, as a spectrometer leaves them out. Scores are taken over all rows and over the
-signal region (`rows_between`); `crop` and `restrict` narrow a plane to that region for pictures.
+signal region (`rows_between`); `restrict` narrows a plane to that region for pictures.
 
 Measured, 25 % Poisson-gap, means of 5 schedules, RLNE and r of the real part over peaks above 3 %
 (ubiquitin) or 10 % (15N13C, where 3 % is 2.3 times the noise):
@@ -35,7 +35,6 @@ from ipads_stream.evaluation.planes_processing import (
     direct_spectra,
     join_parts,
     quadrature_mode,
-    transform,
 )
 from ipads_stream.evaluation.planes_recording import (
     RECIPES,
@@ -45,6 +44,9 @@ from ipads_stream.evaluation.planes_recording import (
     Rows,
     UnusableData,
 )
+from ipads_stream.physics.spectrum import spectrum as spectrum_of
+
+FEWEST_ROWS, FEWEST_POINTS = 2, 4  # with fewer points there is nothing to leave out
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Plane:
         mode: acquisition mode, one of MODES, or "processed" for rows read from an array file.
         window: t1 window of the spectrum, (indirect points,).
         is_phased: the real part of `spectrum` is absorptive; else compare magnitudes.
+        is_simulated: not measured.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Plane:
     mode: str
     window: Float[np.ndarray, " points"] = field(repr=False)
     is_phased: bool
+    is_simulated: bool = False
 
 
 def read_plane(
@@ -84,6 +88,7 @@ def read_plane(
         path: file or directory.
         recipe: processing; None takes RECIPES[stem of the file's name], else the default.
         variable: name of the array in a .mat or .npz file; None takes the only one that fits.
+            Other files have none.
 
     Returns:
         The plane.
@@ -126,24 +131,7 @@ def spectrum(
     fid = plane.fid if fid is None else fid
     if fid.shape != plane.fid.shape:
         raise ValueError(f"fid has shape {fid.shape}; allowed: {plane.fid.shape}, as the plane")
-    return transform(fid * plane.window.astype(fid.real.dtype), axis=1)
-
-
-def crop(plane: Plane, low_ppm: float, high_ppm: float) -> Plane:
-    """Keep the rows between two shifts of the direct dimension (leave out water or empty noise).
-
-    Args:
-        plane: the plane.
-        low_ppm: ppm, lowest direct shift.
-        high_ppm: ppm, highest direct shift.
-
-    Returns:
-        The plane of these rows with its direct axis narrowed to them.
-
-    Raises:
-        ValueError: fewer than two rows lie between the shifts.
-    """
-    return restrict(plane, rows_between(plane, low_ppm, high_ppm))
+    return spectrum_of(fid * plane.window.astype(fid.real.dtype))
 
 
 def restrict(plane: Plane, rows: slice) -> Plane:
@@ -185,6 +173,8 @@ def rows_between(plane: Plane, low_ppm: float, high_ppm: float) -> slice:
 
 
 def _read_source(path: Path, variable: str | None) -> Recording | Rows:
+    if variable is not None and path.suffix not in (".mat", ".npz"):
+        raise UnusableData(f"variable={variable}: only .mat and .npz files name arrays; omit it")
     if path.is_dir():
         if (path / "acqus").exists():
             return planes_nmrglue.read_bruker(path)
@@ -200,10 +190,10 @@ def _read_source(path: Path, variable: str | None) -> Recording | Rows:
         raise UnusableData("the file is empty; copy it again")
     if path.name in ("ser", "fid"):
         raise UnusableData("this is the binary of a vendor's directory; give the directory")
-    if path.suffix in (".fid", ".dat", ".pipe", ".ft", ".ft1", ".ft2"):
-        return planes_nmrglue.read_nmrpipe(path)
     if path.suffix in (".mat", ".npy", ".npz"):
         return planes_arrays.read_arrays(path, variable)
+    if path.suffix in (".fid", ".dat", ".pipe", ".ft", ".ft1", ".ft2"):
+        return planes_nmrglue.read_nmrpipe(path)
     raise UnusableData(
         f"unknown suffix {path.suffix!r}; known: .fid .dat .pipe (NMRPipe), .mat, .npy, .npz, or a "
         "Bruker or Varian directory"
@@ -217,18 +207,26 @@ def _check_numbers(values: Shaped[np.ndarray, "..."]) -> None:
         raise UnusableData("real numbers only; give data with both quadrature channels")
     if values.ndim != 2:
         raise UnusableData(f"{values.ndim}D data; give a 2D recording or one plane of it")
-    if min(values.shape) < 2:
-        raise UnusableData(f"shape {values.shape} has a single row or point; give a 2D recording")
     if not np.isfinite(values).all():
         raise UnusableData("values that are not finite; mend or leave out these traces first")
     if not values.any():
         raise UnusableData("all values are zero; the recording is empty")
 
 
+def _check_size(fid: Shaped[np.ndarray, "rows points"]) -> None:
+    rows, points = fid.shape
+    if rows < FEWEST_ROWS or points < FEWEST_POINTS:
+        raise UnusableData(
+            f"{rows} direct by {points} indirect points; give a 2D recording of at least "
+            f"{FEWEST_ROWS} by {FEWEST_POINTS}"
+        )
+
+
 def _plane_of_recording(name: str, recording: Recording, recipe: Recipe) -> Plane:
     _check_numbers(recording.traces)
     mode = quadrature_mode(recording, recipe)
     fid = join_parts(direct_spectra(recording, recipe), mode, recipe)
+    _check_size(fid)
     return Plane(
         name=name,
         fid=fid.astype(np.complex64),
@@ -242,6 +240,12 @@ def _plane_of_recording(name: str, recording: Recording, recipe: Recipe) -> Plan
 
 def _plane_of_rows(name: str, rows: Rows, recipe: Recipe) -> Plane:
     _check_numbers(rows.fid)
+    _check_size(rows.fid)
+    if recipe.mode is not None:
+        raise UnusableData(
+            f"mode={recipe.mode}: the rows of an array file are transformed along t2 and hold "
+            "joined quadrature parts; leave mode out"
+        )
     fid = rows.fid.astype(np.complex64)
     if recipe.phase is not None:
         fid = fid * np.complex64(np.exp(1j * sum(recipe.phase)))

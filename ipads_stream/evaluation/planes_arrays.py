@@ -1,6 +1,5 @@
 """Planes in array files: MATLAB .mat, NumPy .npz and .npy."""
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +52,7 @@ def _load(path: Path) -> dict[str, Any]:
             content = dict(content) if path.suffix == ".npz" else {"array": content}
     except NotImplementedError:
         raise UnusableData("a MATLAB 7.3 file; save it with '-v7'") from None
-    except (ValueError, TypeError, OSError, zipfile.BadZipFile) as error:
+    except Exception as error:  # foreign bytes make these parsers fail in many ways
         raise UnusableData(f"not a readable {path.suffix} file ({error})") from error
     return {name: item for name, item in content.items() if not name.startswith("__")}
 
@@ -76,6 +75,10 @@ def _stored_axis(values: Any, name: str) -> Axis:
     """Make an axis of a stored width in Hz, Larmor frequency in Hz and centre in ppm."""
     if values is None:
         return Axis()
-    if np.shape(values) != (3,):
-        raise UnusableData(f"{name} has shape {np.shape(values)}; store width, frequency, centre")
+    values = np.asarray(values)
+    if values.shape != (3,) or values.dtype.kind not in "iuf":
+        raise UnusableData(
+            f"{name} has shape {values.shape} and type {values.dtype}; store the numbers width, "
+            "frequency, centre"
+        )
     return measured_axis("?", *values)

@@ -8,14 +8,10 @@ anti-echo and echo parts are 2P and 2N), F2 the transform along t2, and phases a
 """
 
 import numpy as np
-from jaxtyping import Complex, Float, Shaped
+from jaxtyping import Complex, Float
 
 from ipads_stream.evaluation.planes_recording import MODES, Recipe, Recording, UnusableData
-
-
-def transform(fid: Shaped[np.ndarray, "..."], axis: int) -> Shaped[np.ndarray, "..."]:
-    """Fourier transform one axis, unitary, in ascending frequency."""
-    return np.fft.fftshift(np.fft.fft(fid, axis=axis, norm="ortho"), axes=axis)
+from ipads_stream.physics.spectrum import spectrum
 
 
 def cosine_window(num_points: int, power: int) -> Float[np.ndarray, " points"]:
@@ -38,12 +34,12 @@ def quadrature_mode(recording: Recording, recipe: Recipe) -> str:
     if mode not in MODES:
         raise UnusableData(
             f"unknown quadrature mode: {mode}; if it is one of {', '.join(MODES)}, "
-            "say so with Recipe(mode=...)"
+            "say so with mode=..."
         )
     if mode != "phase-modulated" and num_traces % 2:
         raise UnusableData(
             f"odd number of increments ({num_traces}) in {mode} data; drop the last trace, or say "
-            "mode='phase-modulated' if that is how it was recorded"
+            "mode=phase-modulated if that is how it was recorded"
         )
     return mode
 
@@ -58,7 +54,7 @@ def direct_spectra(recording: Recording, recipe: Recipe) -> Complex[np.ndarray, 
         turn = np.exp(2j * np.pi * cycles * recording.delay)
         traces = np.fft.ifft(np.fft.fft(traces, axis=1) * turn, axis=1)
     traces = traces[:, : recipe.num_direct]
-    return transform(traces * cosine_window(traces.shape[1], recipe.cosine_power[0]), axis=1).T
+    return spectrum(traces * cosine_window(traces.shape[1], recipe.cosine_power[0])).T
 
 
 def join_parts(

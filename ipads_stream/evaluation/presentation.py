@@ -79,7 +79,7 @@ class Findings:
 
     Attributes:
         system: that simulated the training data and the synthetic test.
-        plane: measured, None in a purely synthetic evaluation.
+        plane: measured or simulated, None in a purely synthetic evaluation.
         synthetic, measured: what the tests found.
         notes: sentences that the reader must know.
         provenance: plain values that identify the evaluation.
@@ -108,7 +108,8 @@ def present(findings: Findings, output: Path) -> str:
     blocks += [report.paragraph(note, is_note=True) for note in findings.notes]
     text = [_lead(findings), *findings.notes]
     if findings.measured is not None and findings.plane is not None:
-        title = f"Measured data: {findings.plane.name}, retrospectively undersampled"
+        kind = "Simulated plane" if findings.plane.is_simulated else "Measured data"
+        title = f"{kind}: {findings.plane.name}, retrospectively undersampled"
         blocks += [
             report.heading(title),
             *_table(title, MEASURED_COLUMNS, findings.measured.rows, text),
@@ -247,7 +248,9 @@ def _synthetic_pictures(findings: Findings, output: Path) -> Pictures:
                 sample, drawn, examples, output / "spectra.png", dwell=dwell
             ),
             f"Test signals at {percent} sampling with the network's median and largest error; "
-            "below, the differences to the target, each on its own zero line.",
+            "below, the differences to the target, each on its own zero line. Frequencies above "
+            f"half the sampling rate appear folded ({0.7 / dwell:g} Hz at {-0.3 / dwell:g} Hz with "
+            f"a dwell of {dwell:g} s). Curves are magnitudes; RLNE is of the complex spectrum.",
         ),
         (
             curve_figures.intensity_scatter(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,9 @@ from jaxtyping import Float
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.random import Keys
 from ipads_stream.core.units import factor
-from ipads_stream.distributions import Distribution
+from ipads_stream.distributions import Distribution, LogUniform
 from ipads_stream.evaluation.figures import BLUE, GREY, drawing
-from ipads_stream.evaluation.signal_figures import mask_picture, sample_gallery
+from ipads_stream.evaluation.signal_figures import mask_picture, on_host, sample_gallery
 
 GALLERY = 6
 SCHEDULES = 400
@@ -44,21 +43,13 @@ def preview_system(stream: Any, output: Path, samples: int) -> list[Path]:
         Keys(stream.seed, stream.split, indices), indices.astype(np.float64)
     )
     paths = [parameter_histograms(stream.system, params, output / "parameters.png")]
-    shown = _on_host(stream.sample(range(max(GALLERY, min(samples, SCHEDULES)))))
+    shown = on_host(stream.sample(range(max(GALLERY, min(samples, SCHEDULES)))))
     dwell = float(getattr(stream.system, "dwell", 1.0))
     paths.append(sample_gallery(shown, output / "samples.png", dwell=dwell, count=GALLERY))
     mask = shown.inputs.get("mask")
     if mask is not None and mask.ndim == 2:
         paths.append(mask_picture(np.asarray(mask, dtype=np.bool_), output / "masks.png"))
     return paths
-
-
-def _on_host(sample: Any) -> Any:
-    return dataclasses.replace(
-        sample,
-        inputs={name: tensor.cpu() for name, tensor in sample.inputs.items()},
-        targets={name: tensor.cpu() for name, tensor in sample.targets.items()},
-    )
 
 
 def parameter_histograms(system: Any, params: Mapping[str, np.ndarray], path: Path) -> Path:
@@ -75,7 +66,7 @@ def parameter_histograms(system: Any, params: Mapping[str, np.ndarray], path: Pa
             distribution = getattr(system, name, None)
             unit = distribution.unit if isinstance(distribution, Distribution) else ""
             drawn = present_values(params, values) / factor(unit)
-            _histogram(axis, drawn)
+            _histogram(axis, drawn, isinstance(distribution, LogUniform))
             axis.set_title(_kind(distribution))
             axis.set_xlabel(f"{name} ({unit})" if unit not in ("", "1") else f"{name}")
         for row in axes:
@@ -112,7 +103,7 @@ def present_values(
     return values.reshape(-1)
 
 
-def _histogram(axis: Any, values: np.ndarray) -> None:
+def _histogram(axis: Any, values: np.ndarray, is_logarithmic: bool) -> None:
     finite = values[np.isfinite(values)]
     distinct = np.unique(finite)
     if not distinct.size:
@@ -130,7 +121,7 @@ def _histogram(axis: Any, values: np.ndarray) -> None:
             axis.set_xticks(distinct)
     else:
         bins: Any = int(np.clip(np.sqrt(finite.size), 5, 30))
-        if finite.min() > 0 and finite.max() > 300 * finite.min():  # decades: LogUniform and such
+        if is_logarithmic and finite.min() > 0:
             bins = np.geomspace(finite.min(), finite.max(), bins + 1)
             axis.set_xscale("log")
         axis.hist(finite, bins=bins, weights=weights, color=BLUE)

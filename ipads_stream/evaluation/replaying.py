@@ -1,4 +1,6 @@
-"""Logged samples, built again: the worst of an evaluation or of a training run, or any by index."""
+"""Logged samples, built again: the worst of an evaluation or of a training run, those that were not
+finite, or any by index.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,13 @@ from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.files import replacing
 from ipads_stream.core.sample import Sample
 from ipads_stream.evaluation.methods import NETWORK
-from ipads_stream.evaluation.signal_figures import sample_gallery
+from ipads_stream.evaluation.signal_figures import on_host, sample_gallery
 from ipads_stream.stream.failure import row_of
 from ipads_stream.stream.replay import digest, read_log, replay
 from ipads_stream.systems import System
 
 RUN_CONFIG = "config.json"
+LOGS = "samples.jsonl, metrics.jsonl or failures.jsonl"
 
 
 def replay_logged(
@@ -81,7 +84,7 @@ def _records(config: Mapping[str, Any], run: Mapping[str, Any]) -> list[dict[str
     if isinstance(worst, bool) or not isinstance(worst, int) or worst < 1:
         raise ConfigError("worst", worst, "a whole number, at least 1")
     if not Path(log).is_file():
-        raise ConfigError("log", str(log), "a JSON-lines file: samples.jsonl or metrics.jsonl")
+        raise ConfigError("log", str(log), f"a JSON-lines file: {LOGS}")
     ranked: dict[tuple[Any, ...], tuple[float, dict[str, Any]]] = {}
     for line in read_log(Path(log)):
         if line.get("rlne"):
@@ -91,13 +94,20 @@ def _records(config: Mapping[str, Any], run: Mapping[str, Any]) -> list[dict[str
             score = line["worst/loss"]
             record = {"seed": seed, "split": "train", "index": int(line["worst/index"])}
             record |= {"loss": score, "step": line.get("step")}
+        elif line.get("policy") and {"index", "seed", "split"} <= set(line):
+            score = np.inf
+            record = line
         else:
             continue
         same = (record["seed"], record["split"], record["index"], record.get("rate"))
         if score is not None and (same not in ranked or ranked[same][0] < score):
             ranked[same] = (score, record)
     if not ranked:
-        raise ConfigError("log", str(log), "lines with rlne, or with worst/index and worst/loss")
+        raise ConfigError(
+            "log",
+            str(log),
+            f"lines of {LOGS}: with rlne, with worst/index and worst/loss, or with policy",
+        )
     ordered = sorted(ranked.values(), key=lambda pair: -pair[0])
     return [record for _, record in ordered[:worst]]
 
@@ -115,7 +125,8 @@ def _rebuild(record: Mapping[str, Any], system: System, output: Path, device: st
     rate = overrides.get("rate")
     wanted = {"config_hash": config_hash(system)} | dict(record)
     wanted.pop("digest", None)  # a difference is told, not raised
-    sample = replay(system, wanted, device=device)
+    is_failure = "policy" in record
+    sample = on_host(replay(system, wanted, device=device, raw=is_failure))
     found = digest(sample, 0)
     agrees = {None: "none logged", found: "agrees"}.get(record.get("digest"), "DIFFERS")
     name = f"{record['split']}-{record['index']}" + (f"-rate{rate:g}" if rate is not None else "")
@@ -127,23 +138,34 @@ def _rebuild(record: Mapping[str, Any], system: System, output: Path, device: st
         told.append("RLNE " + ", ".join(f"{n} {_short(e)}" for n, e in record["rlne"].items()))
     if "loss" in record:
         told.append(f"loss {_short(record['loss'])} at step {record['step']}")
+    if is_failure:
+        told += _failure(record, sample)
     _save_arrays(sample, output / f"{name}.npz")
     dwell = float(getattr(system, "dwell", 1.0))
-    on_host = dataclasses.replace(
-        sample,
-        inputs={key: tensor.cpu() for key, tensor in sample.inputs.items()},
-        targets={key: tensor.cpu() for key, tensor in sample.targets.items()},
-    )
-    sample_gallery(on_host, output / f"{name}.png", dwell=dwell, count=1, titles=[told[0]])
+    with np.errstate(all="ignore"):  # a sample that is not finite is drawn as far as it goes
+        sample_gallery(sample, output / f"{name}.png", dwell=dwell, count=1, titles=[told[0]])
     drawn = ", ".join(f"{key}={_short(value)}" for key, value in params.items())
     told += [f"digest {agrees}", f"{output / name}.npz", drawn]
     return "; ".join(told)
 
 
+def _failure(record: Mapping[str, Any], sample: Sample) -> list[str]:
+    """What is not finite in a rebuilt sample, and whether its parameters are those logged."""
+    arrays = {f"inputs/{name}": array for name, array in sample.inputs.items()}
+    arrays |= {f"targets/{name}": array for name, array in sample.targets.items()}
+    bad = [name for name, array in arrays.items() if not np.isfinite(array.numpy()).all()]
+    at = f" at step {record['step']}" if record.get("step") is not None else ""
+    told = [f"{', '.join(bad) or 'nothing'} not finite (policy {record['policy']}{at})"]
+    if "params" in record:
+        agree = json.dumps(record["params"]) == json.dumps(row_of(sample.params, 0))
+        told.append(f"parameters {'agree' if agree else 'DIFFER'}")
+    return told
+
+
 def _save_arrays(sample: Sample, path: Path) -> None:
-    """Inputs, targets and parameters under "inputs/fid" and so on, without the batch axis."""
-    arrays = {f"inputs/{key}": tensor[0].cpu().numpy() for key, tensor in sample.inputs.items()}
-    arrays |= {f"targets/{key}": tensor[0].cpu().numpy() for key, tensor in sample.targets.items()}
+    """Arrays of a sample on the host under "inputs/fid" and so on, without the batch axis."""
+    arrays = {f"inputs/{key}": tensor[0].numpy() for key, tensor in sample.inputs.items()}
+    arrays |= {f"targets/{key}": tensor[0].numpy() for key, tensor in sample.targets.items()}
     arrays |= {f"params/{key}": np.asarray(values)[0] for key, values in sample.params.items()}
     with replacing(path) as partial, partial.open("wb") as file:
         np.savez(file, **arrays)

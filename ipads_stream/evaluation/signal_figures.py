@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,15 @@ from ipads_stream.core.sample import Sample
 from ipads_stream.evaluation.figures import BLACK, COLOURS, GREY, VERMILION, drawing
 from ipads_stream.physics.spectrum import fid as fid_of
 from ipads_stream.physics.spectrum import spectrum
+
+
+def on_host(sample: Sample) -> Sample:
+    """The sample with its tensors copied to the host, where pictures are drawn."""
+    return dataclasses.replace(
+        sample,
+        inputs={name: tensor.cpu() for name, tensor in sample.inputs.items()},
+        targets={name: tensor.cpu() for name, tensor in sample.targets.items()},
+    )
 
 
 def sample_gallery(

@@ -7,6 +7,7 @@ import numpy as np
 from ipads_stream.core import random
 from ipads_stream.core.random import Keys
 from ipads_stream.evaluation.planes import Axis, Plane
+from ipads_stream.physics.spectrum import spectrum
 
 
 def simulated_plane(
@@ -37,15 +38,14 @@ def simulated_plane(
 
     direct = Axis("1H", 2500.0, 500e6, 8.2)
     indirect = Axis("15N", 2000.0, 50.67e6, 118.0)
-    normal = np.sqrt(-2 * np.log(draw("radius"))) * np.cos(2 * np.pi * draw("angle"))
-    amplitude = 1.6**normal
+    amplitude = 1.6 ** random.normal(keys["amplitude"], (num_peaks,))[0].astype(np.float64)
     # The sum of two uniform numbers: shifts crowd around the middle, as they do in a protein.
     f2 = direct.width * 0.42 * (draw("1H shift") + draw("1H spread") - 1)
     f1 = indirect.width * 0.42 * (draw("15N shift") + draw("15N spread") - 1)
     lines2 = _decays(f2, 8 + 12 * draw("1H width"), direct.width, num_direct)
     lines2[:, 0] *= 0.5  # t2 starts in the middle of its first point: no pedestal
     window = np.cos(0.5 * np.pi * np.arange(num_direct) / num_direct)
-    shapes = np.fft.fftshift(np.fft.fft(lines2 * window, axis=1, norm="ortho"), axes=1).real
+    shapes = spectrum(lines2 * window).real
     fid = (amplitude[:, None] * shapes).T @ _decays(
         f1, 6 + 8 * draw("15N width"), indirect.width, num_indirect
     )
@@ -60,7 +60,8 @@ def simulated_plane(
         indirect,
         "processed",
         t1_window,
-        True,
+        is_phased=True,
+        is_simulated=True,
     )
 
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from ipads_stream.acquisition.masks import SCHEDULES, num_sampled
-from ipads_stream.acquisition.poisson_gap import poisson_gap
+from ipads_stream.acquisition.poisson_gap import _walk, poisson_gap
+from ipads_stream.core import random
 from ipads_stream.core.random import Keys
 
 
@@ -88,3 +89,22 @@ def test_sine_weighting_prefers_early_points_and_uniform_does_not():
     flat = SCHEDULES["uniform_random"](key(2000), 64, np.full(2000, 16)).sum(axis=0)
     assert sine[1:17].mean() > 2.5 * sine[48:].mean()
     assert stats.chisquare(flat[1:]).pvalue > 0.001
+
+
+@pytest.mark.parametrize(("points", "count"), [(16384, 32), (32768, 33), (65536, 66)])
+def test_large_gaps_reach_the_end_of_the_signal(points, count):
+    mask = poisson_gap(key(200), points, np.full(200, count))
+    assert np.array_equal(mask.sum(axis=1), np.full(200, count))
+    last = points - 1 - mask[:, ::-1].argmax(axis=1)
+    assert last.min() > 0.75 * points
+
+
+def test_large_gaps_are_poisson_numbers():
+    mean = 2000.0
+    u = random.uniform(key(1), (4000,))[0]
+    weight, row = np.ones(20000), np.zeros(20000, dtype=bool)
+    gaps = []
+    for shift in range(300):
+        _walk(u, shift, mean, weight, row)
+        gaps.append(np.flatnonzero(row)[1] - 1)
+    assert gaps == stats.poisson.ppf(u[:300], mean).astype(int).tolist()

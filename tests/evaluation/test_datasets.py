@@ -5,7 +5,7 @@ import pytest
 
 from ipads_stream.evaluation import datasets
 from ipads_stream.evaluation.metrics import find_peaks
-from ipads_stream.evaluation.planes import crop, read_plane, spectrum
+from ipads_stream.evaluation.planes import read_plane, restrict, rows_between, spectrum
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_ubiquitin_amides_lie_at_their_assigned_shifts(measured):
     plane = read_plane(measured("ubiquitin"))
     assert plane.fid.shape == (512, 128)
     assert (plane.mode, plane.is_phased) == ("echo-antiecho", True)
-    amides = crop(plane, *datasets.SOURCES["ubiquitin"].signal_ppm)
+    amides = restrict(plane, rows_between(plane, *datasets.SOURCES["ubiquitin"].signal_ppm))
     absorptive = spectrum(amides).real
     positions = find_peaks(np.maximum(absorptive, 0), 0.05)
     rows, points = absorptive.shape
@@ -82,9 +82,9 @@ def test_15N13C_is_absorptive_within_its_band(measured):
     plane = read_plane(measured("15N13C"))
     assert plane.fid.shape == (512, 166)
     assert (plane.mode, plane.direct.nucleus, plane.indirect.nucleus) == ("states", "13C", "15N")
-    band = crop(plane, *datasets.SOURCES["15N13C"].signal_ppm)
+    band = restrict(plane, rows_between(plane, *datasets.SOURCES["15N13C"].signal_ppm))
     absorptive = spectrum(band).real
     assert absorptive.max() > 10 * -absorptive.min()
-    outside = crop(plane, 150.0, 200.0)
+    outside = restrict(plane, rows_between(plane, 150.0, 200.0))
     energy = (np.abs(outside.fid) ** 2).sum(axis=0)
     assert energy[-20:].mean() == pytest.approx(energy[:20].mean(), rel=0.3)  # noise alone

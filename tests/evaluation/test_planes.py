@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from ipads_stream.evaluation.planes import crop, read_plane, spectrum
+from ipads_stream.evaluation.planes import read_plane, restrict, rows_between, spectrum
 from ipads_stream.evaluation.planes_recording import MODES, Axis, Recipe, UnusableData
 
 nmrglue = pytest.importorskip("nmrglue")
@@ -192,15 +192,15 @@ def test_spectrum_is_linear_and_checks_the_shape(tmp_path):
         spectrum(plane, plane.fid[:3])
 
 
-def test_crop_keeps_shifts(tmp_path):
+def test_some_rows_keep_their_shifts(tmp_path):
     plane = read_plane(write_nmrpipe(tmp_path, "states"), PHASED)
-    kept = crop(plane, 4.0, 6.4)
+    kept = restrict(plane, rows_between(plane, 4.0, 6.4))
     all_shifts = plane.direct.ppm(NUM_T2)
     expected = all_shifts[(all_shifts >= 4.0) & (all_shifts <= 6.4)]
     np.testing.assert_allclose(kept.direct.ppm(len(kept.fid)), expected, rtol=1e-12)
     check_line(kept)
     with pytest.raises(ValueError, match="holds 0 rows"):
-        crop(plane, 100.0, 200.0)
+        restrict(plane, rows_between(plane, 100.0, 200.0))
 
 
 def refused(path, match, recipe=None, variable=None):
@@ -235,7 +235,7 @@ def test_refuses_nmrpipe(tmp_path):
 
     refused(write(FDDIMCOUNT=3.0), "3D data")
     refused(write(FDF1FTFLAG=1.0), "frequency domain")
-    refused(write(FD2DPHASE=1.0), "unknown quadrature mode: FD2DPHASE 1")
+    refused(write(FD2DPHASE=1.0), "unknown quadrature mode: FD2DPHASE 1.*with mode=")
     refused(write(FDF1AQSIGN=16.0), "unknown quadrature mode: .*AQSIGN 16")
     read_plane(write(FDF1AQSIGN=16.0), Recipe(mode="states-tppi"))
     refused(write(FDF1SW=0.0), "spectral width")
@@ -308,3 +308,27 @@ def test_refuses_arrays(tmp_path):
 def test_recipe_refuses_unknown_mode():
     with pytest.raises(ValueError, match="'tppi'; allowed: states"):
         Recipe(mode="tppi")
+
+
+@pytest.mark.parametrize("shape", [(8, 2), (8, 3), (1, 16)])
+def test_refuses_planes_that_are_too_small(tmp_path, shape):
+    np.save(tmp_path / "a.npy", np.ones(shape, complex))
+    refused(tmp_path / "a.npy", f"{shape[0]} direct by {shape[1]} indirect points; .* 2 by 4")
+    data = traces("states")[:6]
+    refused(write_nmrpipe(tmp_path, "states", data), "256 direct by 3 indirect points")
+
+
+def test_refuses_text_and_strings(tmp_path):
+    (tmp_path / "a.mat").write_text("1.0 2.0 3.0\n" * 40)
+    refused(tmp_path / "a.mat", "not a readable .mat file")
+    (tmp_path / "b.mat").write_text("x")
+    refused(tmp_path / "b.mat", "not a readable .mat file")
+    good = np.ones((4, 8), complex)
+    np.savez(tmp_path / "c.npz", rows=good, direct=["4000", "5e8", "7.5"])
+    refused(tmp_path / "c.npz", "direct has shape .* and type <U4; store the numbers width")
+
+
+def test_mode_and_variable_are_refused_where_they_mean_nothing(tmp_path):
+    np.save(tmp_path / "a.npy", np.ones((4, 8), complex))
+    refused(tmp_path / "a.npy", "leave mode out", Recipe(mode="states"))
+    refused(write_nmrpipe(tmp_path, "states"), "variable=rows: only .mat", variable="rows")

@@ -5,12 +5,14 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from test_synthetic import small_system
 
 from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.random import Keys
 from ipads_stream.core.sample import Sample
-from ipads_stream.distributions import Constant, Distribution, Uniform
-from ipads_stream.evaluation.preview import present_values, preview_system
+from ipads_stream.distributions import Constant, Distribution, LogUniform, Uniform
+from ipads_stream.evaluation.preview import parameter_histograms, present_values, preview_system
 from ipads_stream.stream.stream import Stream
 
 
@@ -64,3 +66,20 @@ def test_absent_peaks_are_left_out():
 def test_wrong_number_of_samples(tmp_path, samples):
     with pytest.raises(ConfigError, match="samples"):
         preview(small_system(), tmp_path, samples)
+
+
+def test_only_log_uniform_parameters_get_a_logarithmic_axis(tmp_path, monkeypatch):
+    scales = {}
+
+    class Kept(Figure):
+        def savefig(self, *args, **kwargs):
+            super().savefig(*args, **kwargs)
+            scales.update({a.get_xlabel(): a.get_xscale() for a in self.axes if a.get_xlabel()})
+
+    monkeypatch.setattr("matplotlib.figure.Figure", Kept)
+    system = Images(
+        T2=LogUniform(low=20, high=100, unit="ms"), B1=Uniform(low=0, high=360, unit="deg")
+    )
+    params = system.draw(Keys(0, "train", np.arange(500)), np.zeros(500))
+    parameter_histograms(system, params, tmp_path / "parameters.png")
+    assert scales == {"T2 (ms)": "log", "B1 (deg)": "linear"}

@@ -1,6 +1,8 @@
 """Rebuilding logged samples."""
 
+import dataclasses
 import json
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -101,3 +103,42 @@ def test_an_empty_log_is_refused(run):
     log.write_text("")
     with pytest.raises(ConfigError, match="worst/index"):
         replayed(run=str(run), log=str(log))
+
+
+@dataclasses.dataclass(frozen=True)
+class Spoiled:
+    """The small system with values that are not finite in every third sample."""
+
+    name: ClassVar[str] = "spoiled"
+    value: float
+
+    def draw(self, keys, progress):
+        return small_system().draw(keys, progress)
+
+    def render(self, params, keys, xp):
+        sample = small_system().render(params, keys, xp)
+        if keys.split == "train":  # and not in the split of the substitutes
+            sample.inputs["fid"][keys.indices % 3 == 0, 0] = self.value
+        return sample
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("policy", ["mask", "substitute"])
+def test_samples_that_were_not_finite_come_back_so(run, value, policy):
+    stream = Stream(
+        Spoiled(value), seed=3, batch_size=8, threads=0, device="cpu", on_nonfinite=policy
+    )
+    next(iter(stream))
+    failures = [dict(failure) for failure in stream.failures]
+    assert [failure["index"] for failure in failures] == [0, 3, 6]
+    failures[1]["params"] = failures[0]["params"]
+    log = run / "failures.jsonl"
+    log.write_text("".join(json.dumps(failure) + "\n" for failure in failures))
+    config = {"run": str(run), "log": str(log), "worst": 2}
+    lines = list(replay_logged(config, lambda *_: Spoiled(value), read_checkpoint))
+    assert f"train sample 0, seed 3; inputs/fid not finite (policy {policy} at step 0)" in lines[0]
+    assert "parameters agree" in lines[0] and "parameters DIFFER" in lines[1]
+    arrays = np.load(run / "replay" / "train-0.npz")
+    assert not np.isfinite(arrays["inputs/fid"][0])
+    assert np.any(arrays["inputs/fid"][1:])
+    assert (run / "replay" / "train-3.png").is_file()

@@ -6,13 +6,15 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+import scipy.io
 from test_synthetic import small_system
 
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.files import write_text
-from ipads_stream.evaluation import affordable, datasets, report
+from ipads_stream.evaluation import affordable, curve_figures, datasets, evaluate, report
 from ipads_stream.evaluation.evaluate import Settings, evaluate_model
 from ipads_stream.evaluation.model import Model
+from ipads_stream.evaluation.planes_recording import UnusableData
 from ipads_stream.evaluation.simulated_plane import simulated_plane
 from ipads_stream.evaluation.tables import Column, best_cells, html_table, text_table
 
@@ -102,6 +104,8 @@ def test_report_is_self_contained_and_escaped(measured):
     assert "plane<1>.npy" in "".join(found.text)
     assert "plane<1>" not in markup
     assert '"<b>"' in "".join(found.text)
+    assert "Measured data: plane" in "".join(found.text)
+    assert "appear folded (0.7 Hz at -0.3 Hz with a dwell of 1 s)" in "".join(found.text)
     assert not re.search(r"https?://", markup)
 
 
@@ -127,7 +131,9 @@ def test_unavailable_data_are_replaced_and_said_so(run, monkeypatch):
     assert "stands in for ubiquitin: not at hand" in text
     assert "LRHM is left out on the plane" in text
     assert "LRHM is left out on synthetic signals" in text
-    assert "simulated protein" in (run / "replaced" / "report.html").read_text()
+    markup = (run / "replaced" / "report.html").read_text()
+    assert "Simulated plane: simulated protein" in markup
+    assert "Measured data" not in markup
 
 
 @pytest.mark.parametrize(
@@ -187,3 +193,54 @@ def test_page_is_written_whole(tmp_path):
     write_text(path, report.page("a < b", [report.paragraph("x & y", is_note=True)]))
     assert [p.name for p in tmp_path.iterdir()] == ["page.html"]
     assert "a < b" in "".join(parsed(path.read_text()).text)
+
+
+def test_a_bad_folder_does_not_cost_the_evaluation(run, tmp_path):
+    (tmp_path / "file").touch()
+
+    class Busy(Idle):
+        def __call__(self, fid, mask, *, batch_size=256):
+            raise AssertionError("work begun")
+
+    for output in (tmp_path / "file", tmp_path / "file" / "report"):
+        with pytest.raises(OSError, match="file"):
+            evaluate_model(Busy(), small_system(), config_of(run), output)
+
+
+def test_the_file_is_read_as_the_keys_say(tmp_path):
+    rows = simulated_plane(0, num_peaks=4, num_direct=16, num_indirect=24).fid
+    path = tmp_path / "two.npz"
+    np.savez(path, one=rows, two=2 * rows)
+    keys = {"data": str(path), "variable": "two"}
+    assert np.array_equal(evaluate._plane(Settings.of(keys), []).fid, 2 * rows)
+    with pytest.raises(UnusableData, match=r"two.npz: no single complex array; .*variable="):
+        evaluate._plane(Settings.of({"data": str(path)}), [])
+    struct = {"fid": {"pos": rows, "neg": rows.conj()}}
+    scipy.io.savemat(tmp_path / "struct.mat", struct)
+    keys = {"data": str(tmp_path / "struct.mat"), "mode": "states"}
+    assert evaluate._plane(Settings.of(keys), []).mode == "states"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "data"),
+    [
+        ("mode", "tppi", "."),
+        ("mode", "states", "synthetic"),
+        ("mode", "states", "ubiquitin"),
+        ("variable", 3, "."),
+        ("variable", "", "."),
+        ("variable", "rows", "15N13C"),
+    ],
+)
+def test_keys_of_a_file_are_refused_by_name(key, value, data):
+    with pytest.raises(ConfigError) as error:
+        Settings.of({key: value, "data": data})
+    assert error.value.key == key
+
+
+def test_repeated_steps_are_drawn_once():
+    log = [{"step": step, "loss": float(step)} for step in (0, 1, 2, 3)]
+    log += [{"step": step, "loss": 10.0 + step} for step in (2, 3, 4)] + [{"step": 5}]
+    steps, values = curve_figures._series(log, "loss")
+    assert steps.tolist() == [0, 1, 2, 3, 4]
+    assert values.tolist() == [0, 1, 12, 13, 14]
