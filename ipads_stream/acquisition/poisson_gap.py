@@ -41,7 +41,7 @@ def poisson_gap(
     return mask
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(forceinline=True, error_model="numpy")  # see core/philox.py
 @no_type_check
 def _walk(u, shift, scale, weight, row):
     """Walks one schedule into ``row`` and returns its number of points."""

@@ -23,9 +23,12 @@ _ROOT_HALF = np.uint32(0xB504F333)  # 2^32 / sqrt(2)
 _ROOT_BITS = np.int32(0x3F3504F3)  # float32 1 / sqrt(2)
 
 _kernel = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+# Inlined, so that compiled and cached kernels are one code: a part that is called exists twice in the
+# process that compiles it, and its two codes may round otherwise.
+_part = njit(forceinline=True, error_model="numpy", fastmath={"contract"})
 
 
-@_kernel
+@_part
 @no_type_check
 def _fill_blocks(key0, key1, low, high, block, words):
     """The four words of each block, word-major: words[64 w + i]."""
@@ -43,7 +46,7 @@ def _fill_blocks(key0, key1, low, high, block, words):
         words[3 * _LANES + i] = d
 
 
-@_kernel
+@_part
 @no_type_check
 def _fill_normals(words, values):
     """Box-Muller: radius sqrt(-2 ln u) from one word, angle from the other, 64 pairs.
@@ -93,7 +96,7 @@ def _fill_normals(words, values):
         values[_LANES + i] = radius * (-second if down else second)
 
 
-@_kernel
+@_part
 @no_type_check
 def _place(lanes, out, sample, block, item):
     """Copy the lanes to the values of each block; a draw that ends within a block is cut."""

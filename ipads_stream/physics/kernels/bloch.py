@@ -50,6 +50,9 @@ _LONG = tuple(
 
 # Division by zero raises in Python; a branch for it would keep loops out of the vector registers.
 _kernel = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+# Inlined, so that compiled and cached kernels are one code: a part that is called exists twice in the
+# process that compiles it, and its two codes may round otherwise.
+_part = njit(forceinline=True, error_model="numpy", fastmath={"contract"})
 _CONTRACT = ("contract",)
 
 
@@ -146,7 +149,7 @@ def _turn(typing, table, first, last, shift, lanes):
     return types.void(table, first, last, shift, lanes), emit
 
 
-@_kernel
+@_part
 @no_type_check
 def _plan(steps, reach, tolerance, runs):
     """Group the steps into runs (start, stop, way); return how many runs there are.
@@ -179,7 +182,7 @@ def _plan(steps, reach, tolerance, runs):
     return count
 
 
-@_kernel
+@_part
 @no_type_check
 def _use_relaxation(spins, time, slot, times, stored, lanes):
     """Put d2, d1 and d1 M0 of a time into the lanes; computed where the slot holds another."""
@@ -193,7 +196,7 @@ def _use_relaxation(spins, time, slot, times, stored, lanes):
     lanes[_E:] = stored[slot]
 
 
-@_kernel
+@_part
 @no_type_check
 def _scale(spins, scale, time, lanes):
     """Put positions, B1 and half angle by df into the lanes, for a part of a step."""
@@ -204,7 +207,7 @@ def _scale(spins, scale, time, lanes):
         lanes[_DF, i] = time * spins[3, i]
 
 
-@_kernel
+@_part
 @no_type_check
 def _relax(lanes):
     for i in range(lanes.shape[1]):
@@ -213,7 +216,7 @@ def _relax(lanes):
         lanes[2, i] += lanes[_E + 2, i] - lanes[_E + 1, i] * lanes[2, i]
 
 
-@_kernel
+@_part
 @no_type_check
 def _precess(step, spins, lanes):
     """A step without RF, in float64."""
@@ -227,7 +230,7 @@ def _precess(step, spins, lanes):
         lanes[2, i] = spins[7, i] + e1 * (lanes[2, i] - spins[7, i])
 
 
-@_kernel
+@_part
 @no_type_check
 def _multiply(a, b, out):
     for i in range(3):
@@ -235,7 +238,7 @@ def _multiply(a, b, out):
             out[i, j] = a[i, 0] * b[0, j] + a[i, 1] * b[1, j] + a[i, 2] * b[2, j]
 
 
-@_kernel
+@_part
 @no_type_check
 def _exponentiate(step, spins, i, m, a, b):
     """One step of constant fields, any angle and relaxation: m becomes M(dt); a, b are scratch.

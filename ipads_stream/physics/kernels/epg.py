@@ -30,6 +30,9 @@ _PER_TURN = 1 / (2 * math.pi)
 
 # Division by zero raises in Python; a branch for it would keep loops out of the vector registers.
 _kernel = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+# Inlined, so that compiled and cached kernels are one code: a part that is called exists twice in the
+# process that compiles it, and its two codes may round otherwise.
+_part = njit(forceinline=True, error_model="numpy", fastmath={"contract"})
 
 
 @no_type_check
@@ -190,7 +193,7 @@ _pass_complex = _pass(2, _prepare_complex, _echo_fisp, _combine_complex, _close_
 _pass_cpmg = _pass(1, _prepare_real, _echo_cpmg, _combine_real, _close_cpmg)
 
 
-@_kernel
+@_part
 @no_type_check
 def _rows(count, like):
     """Zeros, count rows of 16, that begin at a cache line: a vector across two costs twice."""
@@ -200,7 +203,7 @@ def _rows(count, like):
     return room[skip : skip + LANES * count]
 
 
-@_kernel
+@_part
 @no_type_check
 def _gather(T1, T2, B1, first, tissue):
     """Rates 1/T1, 1/T2 and B1 / (2 pi) of 16 atoms; the last atom fills what is left."""
@@ -211,7 +214,7 @@ def _gather(T1, T2, B1, first, tissue):
         tissue[2 * LANES + lane] = B1[i] * _PER_TURN
 
 
-@_kernel
+@_part
 @no_type_check
 def _decay(time, tissue, rate, out, row):
     """exp(-time / T1) for rate 0, exp(-time / T2) for rate 1."""
@@ -219,7 +222,7 @@ def _decay(time, tissue, rate, out, row):
         out[LANES * row + lane] = _decayed(time * tissue[LANES * rate + lane])
 
 
-@_kernel
+@_part
 @no_type_check
 def _turn(flip, tissue, out):
     for lane in range(LANES):
@@ -227,7 +230,7 @@ def _turn(flip, tissue, out):
         out[lane], out[LANES + lane] = _cosine(turns), _cosine(turns - 0.25)
 
 
-@_kernel
+@_part
 @no_type_check
 def _write(page, first, start, stop, x, y, out):
     """Columns start .. stop - 1 of the 16 atoms from first on, real parts times x + i y."""
@@ -238,7 +241,7 @@ def _write(page, first, start, stop, x, y, out):
             out[first + lane, 2 * (start + i) + 1] = y * echo
 
 
-@_kernel
+@_part
 @no_type_check
 def _write_turned(page, first, start, stop, phase, out):
     """The same of complex echoes, times i exp(i phase) of their pulse."""

@@ -29,6 +29,9 @@ _PER_NEPER, _PER_RADIAN = 1 / math.log(2), 1 / (2 * math.pi)
 
 # Division by zero raises in Python; a branch for it would keep loops out of the vector registers.
 _kernel = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+# Inlined, so that compiled and cached kernels are one code: a part that is called exists twice in the
+# process that compiles it, and its two codes may round otherwise.
+_part = njit(forceinline=True, error_model="numpy", fastmath={"contract"})
 _inlined = njit(inline="always", error_model="numpy", fastmath={"contract"})
 
 
@@ -63,7 +66,7 @@ def _decayed(nepers):
     return p * np.int64((np.int64(whole) + 1023) << 52).view(np.float64)
 
 
-@_kernel
+@_part
 @no_type_check
 def _start(peaks, dwell, c, z, num_terms):
     """c = a exp(i phi) and z = exp(-dwell / tau + 2 pi i f dwell), real parts first."""
@@ -77,7 +80,7 @@ def _start(peaks, dwell, c, z, num_terms):
         z[MAX_PEAKS + j] = modulus * _cosine(turns - 0.25)
 
 
-@_kernel
+@_part
 @no_type_check
 def _square(z, factors, z16, num_terms):
     """z, z^2, z^4, z^8 in float32 and z^16 in float64."""
@@ -93,7 +96,7 @@ def _square(z, factors, z16, num_terms):
         z16[j], z16[MAX_PEAKS + j] = re * re - im * im, 2.0 * re * im
 
 
-@_kernel
+@_part
 @no_type_check
 def _advance(c, step, num_terms):
     """c times step, in place."""
@@ -103,7 +106,7 @@ def _advance(c, step, num_terms):
         c[j], c[MAX_PEAKS + j] = re * x - im * y, re * y + im * x
 
 
-@_kernel
+@_part
 @no_type_check
 def _fill_lanes(factors, table, num_terms):
     """Per peak c w^l, l = 0 .. 15, from c, w, w^2, w^4, w^8: 16 real, then 16 imaginary parts."""
@@ -126,7 +129,7 @@ def _fill_lanes(factors, table, num_terms):
             table[2 * LANES * j + lane], table[2 * LANES * j + LANES + lane] = re, im
 
 
-@_kernel
+@_part
 @no_type_check
 def _collect(amplitude, frequency, phase, decay, first, last, peaks, ends):
     """Gather the present peaks of some signals; return how many there are."""

@@ -1,0 +1,62 @@
+"""A kernel gives the same bits whether it was compiled just now or loaded from the cache."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import hashlib, sys
+import numpy as np
+from ipads_stream import Stream, load_system
+from ipads_stream.core.random import Keys, normal, words
+from ipads_stream.physics import bloch, epg
+from ipads_stream.physics.exponentials import damped_exponentials
+
+def told(*arrays):
+    sha = hashlib.sha256()
+    for array in arrays:
+        sha.update(np.ascontiguousarray(array).tobytes())
+    print(sha.hexdigest())
+
+keys = Keys(0, "train", np.arange(100, dtype=np.uint64))
+parts = {
+    "random": lambda: told(words(keys["w"], 7), normal(keys["n"], (9,))),
+    "fid": lambda: told(damped_exponentials(
+        *(np.linspace(0.1, 0.9, 60).reshape(12, 5) + i for i in range(4)),
+        points=77, dtype="complex64")),
+    "stream": lambda: told(*(
+        tensor.numpy() for tensor in Stream(
+            load_system("dlnmr"), device="cpu").sample(range(100)).inputs.values())),
+    "epg": lambda: told(epg.fisp(np.linspace(0.1, 1, 40), np.zeros(40), 0.01, 0.005,
+        np.float32([0.5, 1.0]), np.float32([0.05, 0.1]), orders=20)),
+    "bloch": lambda: told(bloch.evolve(np.tile(np.float32([0, 0, 1]), (40, 1)),
+        np.full(30, 1e-6 + 0j), np.full((30, 3), 1e-3), 1e-5,
+        position=np.linspace(-0.01, 0.01, 120).reshape(40, 3), T1=1.0, T2=0.1)),
+}
+for name in sys.argv[1:]:
+    parts[name]()
+"""
+
+
+def digests(cache, *names):
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache)}
+    line = [sys.executable, "-W", "ignore", "-c", PROGRAM, *names]
+    done = subprocess.run(line, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    return dict(zip(names, done.stdout.split(), strict=True))
+
+
+@pytest.mark.slow
+def test_compiled_and_cached_kernels_agree_bit_for_bit(tmp_path):
+    names = ("random", "fid", "stream", "epg", "bloch")
+    compiled = digests(tmp_path / "a", *names)
+    assert digests(tmp_path / "a", *names) == compiled
+    # In another order, each in a process of its own: the cache is filled piece by piece.
+    piecewise: dict[str, str] = {}
+    for name in reversed(names):
+        piecewise |= digests(tmp_path / "b", name)
+    assert piecewise == compiled
