@@ -23,8 +23,8 @@ _ROOT_HALF = np.uint32(0xB504F333)  # 2^32 / sqrt(2)
 _ROOT_BITS = np.int32(0x3F3504F3)  # float32 1 / sqrt(2)
 
 _kernel = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-# Inlined, so that compiled and cached kernels are one code: a part that is called exists twice in the
-# process that compiles it, and its two codes may round otherwise.
+# Inlined, so that compiled and cached kernels are one code: a part that is called exists twice in
+# the process that compiles it, and its two codes may round otherwise.
 _part = njit(forceinline=True, error_model="numpy", fastmath={"contract"})
 
 

@@ -30,8 +30,8 @@ _PER_TURN = 1 / (2 * math.pi)
 
 # Division by zero raises in Python; a branch for it would keep loops out of the vector registers.
 _kernel = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-# Inlined, so that compiled and cached kernels are one code: a part that is called exists twice in the
-# process that compiles it, and its two codes may round otherwise.
+# Inlined, so that compiled and cached kernels are one code: a part that is called exists twice in
+# the process that compiles it, and its two codes may round otherwise.
 _part = njit(forceinline=True, error_model="numpy", fastmath={"contract"})
 
 
