@@ -50,7 +50,7 @@ def _load(path: Path) -> dict[str, Any]:
         else:
             content = np.load(path, allow_pickle=False)
             content = dict(content) if path.suffix == ".npz" else {"array": content}
-    except NotImplementedError:
+    except NotImplementedError:  # scipy's word for MATLAB 7.3, which is HDF5
         raise UnusableData("a MATLAB 7.3 file; save it with '-v7'") from None
     except Exception as error:  # foreign bytes make these parsers fail in many ways
         raise UnusableData(f"not a readable {path.suffix} file ({error})") from error

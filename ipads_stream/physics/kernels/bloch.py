@@ -26,7 +26,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ipads_stream.physics.kernels.exponentials import _cosine, _decayed
+from ipads_stream.physics.kernels.polynomials import cosine, decayed
 
 MOST_HALVINGS = 6
 COLUMNS = 5  # of the table: half angle by RF about x and y, by the gradients in x, y, z per metre
@@ -223,8 +223,8 @@ def _precess(step, spins, lanes):
     for i in range(spins.shape[1]):
         half = step[2] * spins[0, i] + step[3] * spins[1, i] + step[4] * spins[2, i]
         turns = (half + step[5] * spins[3, i]) / math.pi
-        c, s = _cosine(turns), _cosine(turns - 0.25)
-        e1, e2 = _decayed(step[5] * spins[5, i]), _decayed(step[5] * spins[6, i])
+        c, s = cosine(turns), cosine(turns - 0.25)
+        e1, e2 = decayed(step[5] * spins[5, i]), decayed(step[5] * spins[6, i])
         x, y = np.float64(lanes[0, i]), np.float64(lanes[1, i])
         lanes[0, i], lanes[1, i] = e2 * (c * x - s * y), e2 * (s * x + c * y)
         lanes[2, i] = spins[7, i] + e1 * (lanes[2, i] - spins[7, i])

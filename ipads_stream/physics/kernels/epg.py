@@ -22,7 +22,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ipads_stream.physics.kernels.exponentials import _cosine, _decayed
+from ipads_stream.physics.kernels.polynomials import cosine, decayed
 from ipads_stream.physics.kernels.tile import LANES
 
 _INDEX, _FUSE = ir.IntType(64), ("contract",)
@@ -219,7 +219,7 @@ def _gather(T1, T2, B1, first, tissue):
 def _decay(time, tissue, rate, out, row):
     """exp(-time / T1) for rate 0, exp(-time / T2) for rate 1."""
     for lane in range(LANES):
-        out[LANES * row + lane] = _decayed(time * tissue[LANES * rate + lane])
+        out[LANES * row + lane] = decayed(time * tissue[LANES * rate + lane])
 
 
 @_part
@@ -227,7 +227,7 @@ def _decay(time, tissue, rate, out, row):
 def _turn(flip, tissue, out):
     for lane in range(LANES):
         turns = flip * tissue[2 * LANES + lane]
-        out[lane], out[LANES + lane] = _cosine(turns), _cosine(turns - 0.25)
+        out[lane], out[LANES + lane] = cosine(turns), cosine(turns - 0.25)
 
 
 @_part

@@ -16,15 +16,11 @@ from typing import no_type_check
 import numpy as np
 from numba import njit
 
+from ipads_stream.physics.kernels.polynomials import cosine, decayed
 from ipads_stream.physics.kernels.tile import LANES, ROWS, tile
 
 MAX_PEAKS = 96  # formed together; their factors fit the first-level cache
-_ROUND = 1.5 * 2.0**52  # adding and subtracting it rounds a float64 to an integer without a branch
-_SINE = tuple(
-    (-1) ** k * (2 * math.pi) ** (2 * k + 1) / math.factorial(2 * k + 1) for k in range(10)
-)
-_POWER = tuple(math.log(2) ** k / math.factorial(k) for k in range(13))
-_PER_NEPER, _PER_RADIAN = 1 / math.log(2), 1 / (2 * math.pi)
+_PER_RADIAN = 1 / (2 * math.pi)
 
 
 # Division by zero raises in Python; a branch for it would keep loops out of the vector registers.
@@ -32,38 +28,6 @@ _kernel = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"
 # Inlined, so that compiled and cached kernels are one code: a part that is called exists twice in
 # the process that compiles it, and its two codes may round otherwise.
 _part = njit(forceinline=True, error_model="numpy", fastmath={"contract"})
-_inlined = njit(inline="always", error_model="numpy", fastmath={"contract"})
-
-
-@_inlined
-@no_type_check
-def _cosine(turns):
-    """cos(2 pi turns), the sine of what is missing to a quarter turn; error below 1e-15."""
-    x = 0.25 - abs(turns - ((turns + _ROUND) - _ROUND))
-    y = x * x
-    s = _SINE[9] * y + _SINE[8]
-    s = (s * y + _SINE[7]) * y + _SINE[6]
-    s = (s * y + _SINE[5]) * y + _SINE[4]
-    s = (s * y + _SINE[3]) * y + _SINE[2]
-    s = (s * y + _SINE[1]) * y + _SINE[0]
-    return s * x
-
-
-@_inlined
-@no_type_check
-def _decayed(nepers):
-    """exp(-nepers) for nepers >= 0, down to 2^-1022; relative error below 1e-13."""
-    y = max(-nepers * _PER_NEPER, -1022.0)
-    whole = (y + _ROUND) - _ROUND
-    x = y - whole
-    p = _POWER[12] * x + _POWER[11]
-    p = (p * x + _POWER[10]) * x + _POWER[9]
-    p = (p * x + _POWER[8]) * x + _POWER[7]
-    p = (p * x + _POWER[6]) * x + _POWER[5]
-    p = (p * x + _POWER[4]) * x + _POWER[3]
-    p = (p * x + _POWER[2]) * x + _POWER[1]
-    p = p * x + _POWER[0]
-    return p * np.int64((np.int64(whole) + 1023) << 52).view(np.float64)
 
 
 @_part
@@ -72,12 +36,12 @@ def _start(peaks, dwell, c, z, num_terms):
     """c = a exp(i phi) and z = exp(-dwell / tau + 2 pi i f dwell), real parts first."""
     for j in range(num_terms):
         phase = peaks[MAX_PEAKS + j] * _PER_RADIAN
-        c[j] = peaks[j] * _cosine(phase)
-        c[MAX_PEAKS + j] = peaks[j] * _cosine(phase - 0.25)
+        c[j] = peaks[j] * cosine(phase)
+        c[MAX_PEAKS + j] = peaks[j] * cosine(phase - 0.25)
         turns = peaks[2 * MAX_PEAKS + j] * dwell
-        modulus = _decayed(dwell / peaks[3 * MAX_PEAKS + j])
-        z[j] = modulus * _cosine(turns)
-        z[MAX_PEAKS + j] = modulus * _cosine(turns - 0.25)
+        modulus = decayed(dwell / peaks[3 * MAX_PEAKS + j])
+        z[j] = modulus * cosine(turns)
+        z[MAX_PEAKS + j] = modulus * cosine(turns - 0.25)
 
 
 @_part
