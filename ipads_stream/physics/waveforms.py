@@ -1,0 +1,49 @@
+"""What a scanner plays and when it listens: the form in which a sequence reaches the simulators."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from jaxtyping import Bool, Complex, Float
+
+Use = Literal["excitation", "refocusing", "inversion", "saturation", "preparation", "other"]
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """Where an RF pulse lies among the steps.
+
+    Attributes:
+        first, stop: its steps, first ... stop - 1.
+        centre: time at which it acts, where it is treated as instantaneous, s from the start.
+        use: what it is played for; pathways are followed by it.
+    """
+
+    first: int
+    stop: int
+    centre: float
+    use: Use
+
+
+@dataclass(frozen=True)
+class Waveforms:
+    """RF and gradients that are constant within steps, K of them, and S samples at ends of steps.
+
+    A gradient that varies within a step stands here by its mean, which is exact without RF.
+
+    Attributes:
+        b1: RF in the frame that rotates at the nominal frequency, T, (K,), real part along x.
+        gradient: T/m, (K, 3).
+        dt: s, (K,).
+        sampled: whether a sample is taken at the end of the step, (K,), on the host.
+        receiver: phase of the receiver at each sample, rad, (S,), on the host; it is subtracted.
+        pulses: of RF, in order of time.
+    """
+
+    b1: Complex[Any, " K"]
+    gradient: Float[Any, "K 3"]
+    dt: Float[Any, " K"]
+    sampled: Bool[Any, " K"]
+    receiver: Float[Any, " S"]
+    pulses: tuple[Pulse, ...] = ()
