@@ -22,7 +22,7 @@ usage: ipads-stream VERB [key=value ...]
 Simulated magnetic-resonance data, streamed into training.
 
   train      train a network on an endless stream
-  preview    draw what a system generates
+  preview    draw what a system generates, or a pulse sequence
   evaluate   compare a trained network with classical methods, on synthetic or measured data
   replay     rebuild logged samples
   freeze     write a fixed set of samples to disk
@@ -41,7 +41,9 @@ EXAMPLES = {
         ipads-stream train resume=runs/demo/run.ckpt           go on exactly where a run stopped""",
     "preview": """\
         ipads-stream preview                                   system=dlnmr
-        ipads-stream preview system.snr=20 output=pictures""",
+        ipads-stream preview system.snr=20 output=pictures
+        ipads-stream preview sequence=epi sequence.TE=0.04     its diagram and k-space
+        ipads-stream preview pulseq=my.seq""",
     "evaluate": """\
         ipads-stream evaluate checkpoint=runs/demo/run.ckpt
         ipads-stream evaluate checkpoint=runs/demo/run.ckpt data=ubiquitin
@@ -122,7 +124,7 @@ def _key(word: str) -> str:
     return word.partition("=")[0].lstrip("+~")
 
 
-PATHS = ("checkpoint", "data", "log", "out", "output", "path", "resume", "run")
+PATHS = ("checkpoint", "data", "log", "out", "output", "path", "pulseq", "resume", "run")
 
 
 def _literal(word: str) -> str:
@@ -145,7 +147,7 @@ def _help(verb: str) -> str:
 
     yaml = (conf_dir() / f"{verb}.yaml").read_text()
     text += "\nkeys (defaults):\n" + textwrap.indent(yaml, "  ")
-    for group in ("system", "net", "loss", "trainer", "logger"):
+    for group in ("system", "sequence", "net", "loss", "trainer", "logger"):
         names = sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
         if f"- {group}:" in yaml:
             text += f"\n{group}: {', '.join(names)}"
@@ -198,11 +200,20 @@ def train(overrides: Sequence[str]) -> int:
 
 
 def preview(overrides: Sequence[str]) -> int:
-    from ipads_stream.config import build_system
+    from ipads_stream.config import build_sequence, build_system
+
+    config = _compose("preview", overrides)
+    sequence = build_sequence(config, config["trusted"])
+    if sequence is not None:
+        from ipads_stream.evaluation.sequence_figures import preview_sequence
+
+        output = Path(config["output"] or f"runs/preview-{sequence.name}")
+        for path in preview_sequence(sequence, output):
+            print(path)
+        return OK
     from ipads_stream.evaluation.preview import preview_system
     from ipads_stream.stream.stream import Stream
 
-    config = _compose("preview", overrides)
     system = build_system(config, config["trusted"])
     stream = Stream(system, seed=config["seed"], device=config["device"], threads=0)
     output = Path(config["output"] or f"runs/preview-{system.name}")

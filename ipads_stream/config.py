@@ -19,7 +19,7 @@ from ipads_stream.core.errors import ConfigError
 from ipads_stream.systems import System
 
 # Where classes named in YAML may live; what else the package holds is not for YAML to build.
-BUILDABLE = ("systems", "distributions", "nets", "losses", "train")
+BUILDABLE = ("systems", "distributions", "sequences", "nets", "losses", "train")
 
 
 def conf_dir() -> Path:
@@ -146,11 +146,20 @@ def _class(target: Any, key: str, trusted: Sequence[str]) -> type:
         raise ConfigError(key, target, f"a class that can be imported ({error})") from error
     # A module of ours also holds what it imported: os, numpy. Only what it defines may be built.
     home = getattr(cls, "__module__", "")
-    if not isinstance(cls, type) or not any(
+    if not _builds(cls) or not any(
         home == package or home.startswith(f"{package}.") for package in packages
     ):
         raise ConfigError(key, target, allowed)
     return cls
+
+
+def _builds(target: Any) -> bool:
+    """Whether it is a class, or a function that returns a Sequence: no other may be called."""
+    if inspect.isfunction(target):
+        return (
+            str(target.__annotations__.get("return")).rpartition(".")[2].strip("'>") == "Sequence"
+        )
+    return isinstance(target, type)
 
 
 def _check_keys(cls: type, values: dict[str, Any], key: str) -> None:
@@ -160,6 +169,9 @@ def _check_keys(cls: type, values: dict[str, Any], key: str) -> None:
         if name not in parameters:
             allowed = f"no such key; {cls.__name__} has {', '.join(parameters)}"
             raise ConfigError(f"{prefix}{name}", value, allowed)
+        is_number = isinstance(parameters[name].default, (int, float))
+        if inspect.isfunction(cls) and is_number and isinstance(value, str):
+            raise ConfigError(f"{prefix}{name}", value, "a number")
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and name not in values:
             raise ConfigError(f"{prefix}{name}", None, f"a value; {cls.__name__} needs one")
@@ -197,6 +209,26 @@ def build_system(config: dict[str, Any], trusted: Sequence[str] = ()) -> System:
     if not isinstance(system, System):
         raise ConfigError("system", config["system"], "a system: name, draw and render")
     return system
+
+
+def build_sequence(config: dict[str, Any], trusted: Sequence[str] = ()) -> Any:
+    """The pulse sequence of a composed configuration, or None where it names none."""
+    from ipads_stream import sequences
+
+    node, path = config.get("sequence"), config.get("pulseq")
+    if path is not None:
+        if node is not None:
+            raise ConfigError("pulseq", path, "a file, or sequence=NAME, but not both")
+        try:
+            return sequences.read_pulseq(path)
+        except ValueError as error:
+            raise ConfigError("pulseq", path, str(error)) from error
+    if node is None:
+        return None
+    sequence = instantiate(node, "sequence", trusted)
+    if not isinstance(sequence, sequences.Sequence):
+        raise ConfigError("sequence", node, "a sequence (a file of conf/sequence)")
+    return sequence
 
 
 def build_run(config: dict[str, Any]) -> Any:

@@ -1,0 +1,81 @@
+"""Spoiled gradient echo: one line after each pulse, RF and gradient spoiling between."""
+
+from __future__ import annotations
+
+import math
+
+from ipads_stream.core.errors import ConfigError
+from ipads_stream.sequences import encoding, gradients, pulses
+from ipads_stream.sequences.block import Block
+from ipads_stream.sequences.scanner import Scanner
+from ipads_stream.sequences.sequence import Sequence
+
+
+def gradient_echo(
+    *,
+    fov: float = 0.22,
+    matrix: int = 64,
+    thickness: float | None = 5e-3,
+    flip: float = math.radians(15),
+    TE: float = 5e-3,
+    TR: float = 20e-3,
+    dwell: float = 20e-6,
+    rf_increment: float = math.radians(117),
+    spoiling: float = 4.0,
+    num_dummies: int = 0,
+    scanner: Scanner | None = None,
+) -> Sequence:
+    """The lines of an image in ascending order, phase encoding wound back, the rest spoiled.
+
+    The pulse's phase is rf_increment n (n + 1) / 2 and the receiver follows it.
+
+    Args:
+        fov: m, square.
+        matrix: samples of a line, and lines.
+        thickness: of the slice, m; None: everything is excited.
+        flip: rad.
+        TE, TR: s; met to 5 us.
+        dwell: time between samples, s.
+        rf_increment: of RF spoiling, rad; 0: none.
+        spoiling: turns of the phase over the slice, or over a pixel where there is none; 0: none.
+        num_dummies: repetitions without readout before the first line.
+        scanner: whose limits hold; None: a human one of 3 T.
+
+    Raises:
+        ConfigError: a value that the scanner cannot play, by name.
+    """
+    scanner = scanner or Scanner()
+    if num_dummies < 0:
+        raise ConfigError("num_dummies", num_dummies, "a whole number from 0")
+    excitation = encoding.selection(flip, thickness, scanner)
+    line = encoding.readout(fov, matrix, dwell, scanner)
+    areas = (-0.5 * line.gx.area, excitation.rephasing)
+    before, lines, back = encoding.winding(fov, matrix, scanner, *areas)
+    gx, gz = (gradients.trapezoid(area, scanner, duration=before) for area in areas)
+    crush = gradients.trapezoid(
+        encoding.crushing_area(spoiling, fov, matrix, thickness, "spoiling"), scanner
+    )
+    reading = line.block(scanner).duration
+    after = scanner.block(gy=back[0], gz=crush).duration
+    wait = encoding.spare("TE", TE, excitation.after + before + line.centre, scanner)
+    used = excitation.duration + before + wait + reading + after
+    rest = encoding.spare("TR", TR, used, scanner)
+    blocks: list[Block] = []
+    phases = pulses.spoiling_phases(num_dummies + matrix, rf_increment)
+    for n, phase in enumerate(phases.tolist()):
+        y = max(n - num_dummies, 0)
+        read = line.block(scanner, phase)
+        blocks += [
+            excitation.block(phase),
+            scanner.block(gx=gx, gy=lines[y], gz=gz),
+            Block(wait),
+            read if n >= num_dummies else Block(reading, gx=line.gx),
+            scanner.block(gy=back[y], gz=crush),
+            Block(rest),
+        ]
+    return Sequence(
+        encoding.without_empty(blocks),
+        name="gradient_echo",
+        scanner=scanner,
+        definitions={**encoding.geometry(fov, thickness), "TE": TE, "TR": TR},
+    )

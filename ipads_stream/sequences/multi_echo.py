@@ -1,0 +1,62 @@
+"""Multi-echo spin echo: one line at every echo of a train, for T2 and myelin water."""
+
+from __future__ import annotations
+
+import math
+
+from ipads_stream.sequences.echo_train import echo_train
+from ipads_stream.sequences.encoding import check_matrix
+from ipads_stream.sequences.scanner import Scanner
+from ipads_stream.sequences.sequence import Sequence
+
+
+def multi_echo(
+    *,
+    fov: float = 0.22,
+    matrix: int = 64,
+    thickness: float | None = 5e-3,
+    num_echoes: int = 32,
+    ESP: float = 10e-3,
+    TR: float = 1.0,
+    dwell: float = 20e-6,
+    flip: float = math.pi / 2,
+    refocusing: float = math.pi,
+    crushing: float = 4.0,
+    scanner: Scanner | None = None,
+) -> Sequence:
+    """The lines of num_echoes images in ascending order, a train for each line.
+
+    Samples come in the order (line, echo, sample). Carr-Purcell-Meiboom-Gill: the excited
+    magnetisation lies along the refocusing pulses, and every echo is encoded and wound back, so
+    that stimulated echoes fall on the echoes.
+
+    Args:
+        fov: m, square.
+        matrix: samples of a line, and lines.
+        thickness: of the slice, m; None: all pulses act everywhere.
+        num_echoes: of a train.
+        ESP, TR: echo spacing and repetition, s; met to 10 and 5 us.
+        dwell: time between samples, s.
+        flip, refocusing: angles, rad.
+        crushing: turns of the phase by each crusher over the slice, or over a pixel; 0: none.
+        scanner: whose limits hold; None: a human one of 3 T.
+
+    Raises:
+        ConfigError: a value that the scanner cannot play, by name.
+    """
+    check_matrix(num_echoes, "num_echoes")
+    return echo_train(
+        [[line] * num_echoes for line in range(matrix)],
+        name="multi_echo",
+        fov=fov,
+        matrix=matrix,
+        thickness=thickness,
+        ESP=ESP,
+        spacing="ESP",
+        TR=TR,
+        dwell=dwell,
+        flip=flip,
+        refocusing=refocusing,
+        crushing=crushing,
+        scanner=scanner or Scanner(),
+    )

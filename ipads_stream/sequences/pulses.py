@@ -1,0 +1,191 @@
+"""RF pulses by shape.
+
+Cells lie on the RF raster; the delay of a pulse is the scanner's dead time. The largest amplitude
+is rounded to six digits of Hz, which is what a Pulseq file keeps of it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from jaxtyping import Complex, Float
+
+from ipads_stream.core.constants import GAMMA_1H, GAMMA_BAR_1H
+from ipads_stream.core.errors import ConfigError
+from ipads_stream.physics.waveforms import Use
+from ipads_stream.sequences.events import RF
+from ipads_stream.sequences.gradients import kept
+from ipads_stream.sequences.scanner import Scanner, is_on, round_to
+
+DWELL = 10e-6  # s; of pulses whose spectrum lies well below its inverse
+
+
+def block(
+    flip: float, scanner: Scanner, *, duration: float = 500e-6, use: Use = "excitation"
+) -> RF:
+    """A rectangular pulse, exact in one step.
+
+    Args:
+        flip: rad.
+        scanner: whose raster and dead time hold.
+        duration: s.
+        use: what it is played for.
+    """
+    _check(duration, scanner)
+    amplitude = kept(flip / (GAMMA_1H * duration))
+    samples = np.array([amplitude], dtype=np.complex128)
+    return RF.sampled(samples, duration, use=use, delay=scanner.rf_dead_time)
+
+
+def sinc(
+    flip: float,
+    scanner: Scanner,
+    *,
+    duration: float = 3e-3,
+    time_bandwidth: float = 4.0,
+    apodization: float = 0.5,
+    use: Use = "excitation",
+) -> RF:
+    """A windowed sinc, sinc(x) (1 - a + a cos(2 pi x / time_bandwidth)), x = t bandwidth.
+
+    Args:
+        flip: rad.
+        scanner: whose raster and dead time hold.
+        duration: s.
+        time_bandwidth: its bandwidth is time_bandwidth / duration.
+        apodization: a; 0.5 is Hann's window, 0.46 Hamming's, 0 none.
+        use: what it is played for.
+    """
+    _check(duration, scanner)
+    x = _middles(duration, DWELL) / duration
+    window = 1 - apodization + apodization * np.cos(2 * math.pi * x)
+    return _of_flip(np.sinc(time_bandwidth * x) * window, flip, scanner, use)
+
+
+def gaussian(
+    flip: float,
+    scanner: Scanner,
+    *,
+    duration: float = 8e-3,
+    bandwidth: float = 250.0,
+    use: Use = "saturation",
+) -> RF:
+    """A Gaussian pulse, exp(-t^2 / (2 sigma^2)), sigma = sqrt(2 ln 2) / (pi bandwidth).
+
+    Args:
+        flip: rad.
+        scanner: whose raster and dead time hold.
+        duration: to which it is cut, s.
+        bandwidth: full width of its spectrum at half height, Hz.
+        use: what it is played for.
+    """
+    _check(duration, scanner)
+    sigma = math.sqrt(2 * math.log(2)) / (math.pi * bandwidth)
+    shape = np.exp(-0.5 * (_middles(duration, DWELL) / sigma) ** 2)
+    return _of_flip(shape, flip, scanner, use)
+
+
+def hyperbolic_secant(
+    scanner: Scanner,
+    *,
+    duration: float = 10e-3,
+    bandwidth: float = 1200.0,
+    amplitude: float = 15e-6,
+    cut: float = 0.01,
+    use: Use = "inversion",
+) -> RF:
+    """An adiabatic full passage, amplitude sech(beta t) exp(i mu ln sech(beta t)).
+
+    It inverts across bandwidth = mu beta / pi wherever amplitude >> sqrt(mu) beta / gamma.
+
+    Args:
+        scanner: whose raster and dead time hold.
+        duration: s.
+        bandwidth: of the inversion, Hz.
+        amplitude: largest, T.
+        cut: amplitude at the ends, relative to the largest.
+        use: what it is played for.
+
+    Source: Silver, Joseph, Hoult, J Magn Reson 1984; 59: 347.
+    """
+    _check(duration, scanner)
+    beta = 2 * math.acosh(1 / cut) / duration
+    mu = math.pi * bandwidth / beta
+    sech = 1 / np.cosh(beta * _middles(duration, scanner.rf_raster))
+    return _of_peak(sech * np.exp(1j * mu * np.log(sech)), amplitude, scanner, use)
+
+
+def chirp(
+    flip: float,
+    scanner: Scanner,
+    *,
+    duration: float = 4e-3,
+    bandwidth: float = 32e3,
+    order: int = 40,
+    use: Use = "excitation",
+) -> RF:
+    """A linear sweep of frequency from +bandwidth/2 to -bandwidth/2 at constant amplitude.
+
+    Ends are rounded by 1 - |cos(pi t / duration)|^order. Each spin is passed once, which turns it
+    by the flip angle of a Landau-Zener passage, cos(flip) = 2 exp(-pi^2 b1^2 / rate) - 1 with b1
+    in Hz and rate = bandwidth / duration.
+
+    Args:
+        flip: rad, below pi.
+        scanner: whose raster and dead time hold.
+        duration: s.
+        bandwidth: of the sweep, Hz.
+        order: of the rounding.
+        use: what it is played for.
+    """
+    _check(duration, scanner)
+    if not 0 < flip < math.pi:
+        raise ConfigError("flip", flip, "above 0 and below pi rad: a sweep only nears inversion")
+    rate = bandwidth / duration
+    amplitude = math.sqrt(rate * math.log(2 / (1 + math.cos(flip)))) / math.pi / GAMMA_BAR_1H
+    t = _middles(duration, scanner.rf_raster)
+    envelope = 1 - np.abs(np.sin(math.pi * t / duration)) ** order
+    # Spins of df turn as exp(-2 pi i df t): the phase of a pulse at -rate t is + pi rate t^2.
+    return _of_peak(envelope * np.exp(1j * math.pi * rate * t**2), amplitude, scanner, use)
+
+
+def spoiling_phases(count: int, increment: float) -> Float[np.ndarray, " count"]:
+    """Phases of RF spoiling, increment n (n + 1) / 2, in [0, 2 pi).
+
+    Args:
+        count: of pulses.
+        increment: rad; 117 degrees is usual.
+    """
+    n = np.arange(count, dtype=np.float64)
+    return np.mod(increment * n * (n + 1) / 2, 2 * math.pi)
+
+
+def _check(duration: float, scanner: Scanner) -> None:
+    if not (math.isfinite(duration) and duration > 0 and is_on(duration, scanner.gradient_raster)):
+        allowed = f"a multiple of {scanner.gradient_raster} s above 0"
+        raise ConfigError("duration", duration, allowed)
+
+
+def _middles(duration: float, dwell: float) -> Float[np.ndarray, " n"]:
+    """Middles of the cells, s from the middle of the pulse."""
+    count = round(duration / dwell)
+    return (np.arange(count) + 0.5 - 0.5 * count) * dwell
+
+
+def _of_flip(shape: Float[np.ndarray, " n"], flip: float, scanner: Scanner, use: Use) -> RF:
+    peak = flip / (GAMMA_1H * float(shape.sum()) * DWELL) * float(np.max(np.abs(shape)))
+    return _of_peak(shape + 0j, peak, scanner, use, dwell=DWELL)
+
+
+def _of_peak(
+    shape: Complex[np.ndarray, " n"],
+    peak: float,
+    scanner: Scanner,
+    use: Use,
+    *,
+    dwell: float | None = None,
+) -> RF:
+    samples = shape * (kept(peak) / float(np.max(np.abs(shape))))
+    dwell = scanner.rf_raster if dwell is None else round_to(dwell, scanner.rf_raster)
+    return RF.sampled(samples, dwell, use=use, delay=scanner.rf_dead_time)
