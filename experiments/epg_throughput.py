@@ -1,18 +1,29 @@
 """Rates of the extended phase graphs beside their comparisons and their floor, in one run.
 
-    python experiments/epg_throughput.py [out=experiments/results/epg-NAME.json] [quick]
+    python experiments/epg_throughput.py [out=experiments/results/epg-NAME.json] [quick] [only=PART]
 
 1,000 repetitions of an inversion-prepared train, TR 12 ms, T1 0.1-3 s, T2 0.02-0.5 s, B1 0.8-1.2.
 Rates are atoms per second: on one thread of its processor time, which other load disturbs least, on
-2 threads (halves of the atoms) by the clock, as is the floor (float32 multiply-adds). Peers
-(torchsim, blochsim) are not imported.
+2 threads (halves of the atoms) by the clock, as is the floor (float32 multiply-adds). Parts:
+
+- trains: signals, beside the formula in NumPy and torch.
+- peers: blochsim and torchsim where they are installed (in an environment of their own), on one
+  thread, at a batch where what they do once per train no longer counts; same train, same orders.
+- gradients: T1, T2, B1, flip angles and phases through the kernel and by torch's autograd through
+  the formula: time, bytes that autograd saves, growth of the process in one of its own.
+- echoes: CPMG and any train.
 """
 
 from __future__ import annotations
 
+import importlib
+import importlib.metadata
+import inspect
 import json
+import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -54,17 +65,10 @@ def trains() -> dict[str, tuple]:
     }
 
 
-def main(arguments: list[str]) -> None:
-    out = next((a.partition("=")[2] for a in arguments if a.startswith("out=")), None)
-    quick = "quick" in arguments
-    repeats, seconds, few = (3, 0.05, 256) if quick else (9, 1.5, 512)
-    rng = np.random.default_rng(1)
-    T1 = np.exp(rng.uniform(np.log(0.1), np.log(3), ATOMS))
-    T2 = np.minimum(T1, np.exp(rng.uniform(np.log(0.02), np.log(0.5), ATOMS)))
-    tissue = [T1, T2, rng.uniform(0.8, 1.2, ATOMS)]
-    single = [x.astype(np.float32) for x in tissue]
-    results: dict[str, object] = {"version": __version__, "fma_peak_gflops": fma_peak(seconds)}
-    with ThreadPoolExecutor(2) as pool, torch_threads(1):
+def measured_trains(single: list, tissue: list, repeats: int, seconds: float, few: int) -> dict:
+    """Signals of each train; the formula on few atoms."""
+    results: dict[str, object] = {"fma_peak_gflops": (peak := fma_peak(seconds))}
+    with ThreadPoolExecutor(2) as pool:
         for name, train in trains().items():
             half = [[x[i::2] for x in single] for i in (0, 1)]
 
@@ -88,12 +92,8 @@ def main(arguments: list[str]) -> None:
                 / processor_seconds(lambda run=run: run(single, orders="auto"), 3),
             }
             if name in FLOP:
-                row["share_of_fma_peak"] = (
-                    row["1_thread_by_the_clock"]
-                    * FLOP[name]
-                    / 1e9
-                    / results["fma_peak_gflops"]["1"]
-                )
+                flops = row["1_thread_by_the_clock"] * FLOP[name] / 1e9
+                row["share_of_fma_peak"] = flops / peak["1"]
                 some = [x[:few] for x in single]
                 tensors = [torch.from_numpy(x) for x in some]
                 for label, arrays in (("numpy", some), ("torch", tensors)):
@@ -106,11 +106,188 @@ def main(arguments: list[str]) -> None:
                     row[f"formula_{label}"] = few / formula
                     row[f"ratio_to_formula_{label}"] = row["1_thread"] * formula / few
             results[name] = row
-    echoes = processor_seconds(lambda: epg.cpmg(0.01, 32, *single), repeats)
-    results["cpmg_32_echoes_1_thread"] = ATOMS / echoes
+    return results
+
+
+def measured_peers(atoms: int, repeats: int) -> dict:
+    """The train on one axis at TE 0 in torchsim and blochsim: rates, ratios, differences."""
+    flip = trains()["one_axis"][0]
+    single = [x.astype(np.float32) for x in tissue_of(atoms)]
+    phases = trains()["any_axis"][1]
+
+    def ours(phase: np.ndarray) -> np.ndarray:
+        return epg.fisp(flip, phase, 0.012, 0.0, *single, TI=0.02, orders=ORDERS)
+
+    own = {label: atoms / processor_seconds(lambda phase=phase: ours(phase), repeats)
+           for label, phase in (("one_axis", 0 * flip), ("any_axis", phases))}  # fmt: skip
+    results: dict[str, object] = {"atoms": atoms, "ours": own}
+    T1, T2, B1 = (torch.from_numpy(x) for x in single)
+    for name in ("torchsim", "blochsim"):
+        try:
+            module = importlib.import_module(name)
+        except ImportError:
+            results[name] = "not installed"
+            continue
+
+        def theirs(diff: object = None, module: object = module, **more: object) -> object:
+            angles = np.rad2deg(flip).astype(np.float32)
+            return module.mrf_sim(angles, 12.0, 1e3 * T1, 1e3 * T2, diff=diff, B1=B1, TI=20.0,
+                                  states=ORDERS, **more)  # fmt: skip
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            rate = atoms / processor_seconds(theirs, repeats)
+            slopes = lambda theirs=theirs: theirs(("T1", "T2"))  # noqa: E731
+            row = {
+                "version": importlib.metadata.version(name),
+                "1_thread": rate,
+                "ratio_one_axis": own["one_axis"] / rate,
+                "ratio_any_axis": own["any_axis"] / rate,
+                "largest_difference": float(
+                    np.abs(1j * np.asarray(theirs()) - ours(0 * flip)).max()
+                ),
+                "with_d_dT1_d_dT2": atoms / processor_seconds(slopes, 1),
+            }
+            if "phases" in inspect.signature(module.mrf_sim).parameters:
+                turned = np.rad2deg(phases).astype(np.float32)
+                rate = atoms / processor_seconds(
+                    lambda theirs=theirs, turned=turned: theirs(phases=turned), repeats
+                )
+                row |= {"any_axis_1_thread": rate, "ratio_any_axis": own["any_axis"] / rate}
+            results[name] = row
+    return results
+
+
+def gradient_inputs(atoms: int, num: int, with_phase: bool) -> tuple[list, list]:
+    """A train and tissue as tensors that want a gradient (the phase where asked for)."""
+    flip, phase, TR, TE = trains()["any_axis" if with_phase else "one_axis"]
+    train = [torch.from_numpy(x[:num]) for x in (flip, phase)]
+    train[0].requires_grad_()
+    train[1].requires_grad_(with_phase)
+    tissue = [torch.from_numpy(x.astype(np.float32)).requires_grad_() for x in tissue_of(atoms)]
+    return [*train, TR, TE], tissue
+
+
+def gradient_call(name: str, atoms: int, num: int, with_phase: bool) -> Callable[[], None]:
+    train, tissue = gradient_inputs(atoms, num, with_phase)
+
+    def call() -> None:
+        if name == "kernel":
+            signal = epg.fisp(*train, *tissue, TI=0.02, orders=ORDERS)
+        else:
+            signal = epg.fisp_formula(*train, *tissue, 0.02, ORDERS)
+        torch.view_as_real(signal).pow(2).sum().backward()
+
+    return call
+
+
+def saved_bytes(name: str, atoms: int, num: int, with_phase: bool) -> int:
+    """Bytes that autograd keeps between the signals and the gradient, each memory once."""
+    train, tissue = gradient_inputs(atoms, num, with_phase)
+    kept: dict[int, tuple[torch.Tensor, int]] = {}
+
+    def keep(x: torch.Tensor) -> torch.Tensor:
+        storage = x.untyped_storage()
+        kept[storage.data_ptr()] = (x, storage.nbytes())
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        if name == "kernel":
+            epg.fisp(*train, *tissue, TI=0.02, orders=ORDERS)
+        else:
+            epg.fisp_formula(*train, *tissue, 0.02, ORDERS)
+    return sum(size for _, size in kept.values())
+
+
+def grown_bytes(name: str, atoms: int, num: int, with_phase: bool) -> int:
+    """Growth of the largest size of a process of its own in one call after a small one."""
+    task = json.dumps([name, atoms, num, with_phase])
+    line = [sys.executable, __file__, f"grown={task}"]
+    return int(subprocess.run(line, check=True, capture_output=True, text=True).stdout)
+
+
+def largest_size() -> int:
+    """The largest size that this process has had, bytes (Linux)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
+def measured_gradients(quick: bool) -> dict:
+    results = {}
+    for atoms, num in ((256, 100),) if quick else ((2000, 200), (250, 1000)):
+        for with_phase in (False, True):
+            case = (atoms, num, with_phase)
+            kernel = processor_seconds(gradient_call("kernel", *case), 5)
+            formula = processor_seconds(gradient_call("formula", *case), 1)
+            memory = {name: (saved_bytes(name, *case), grown_bytes(name, *case))
+                      for name in ("kernel", "formula")}  # fmt: skip
+            label = f"{atoms}_atoms_{num}_TR_" + (
+                "any_axis_with_phase" if with_phase else "one_axis"
+            )
+            results[label] = {
+                "atoms_per_second": atoms / kernel,
+                "atoms_per_second_autograd": atoms / formula,
+                "ratio": formula / kernel,
+                "bytes_saved": {name: both[0] for name, both in memory.items()},
+                "ratio_of_bytes_saved": memory["formula"][0] / memory["kernel"][0],
+                "bytes_grown": {name: both[1] for name, both in memory.items()},
+                "ratio_of_bytes_grown": memory["formula"][1] / max(1, memory["kernel"][1]),
+            }
+    train = gradient_call("kernel", ATOMS, NUM, False)
+    turned = gradient_call("kernel", ATOMS, NUM, True)
+    results["1000_TR_atoms_per_second"] = {
+        "one_axis": ATOMS / processor_seconds(train, 3),
+        "any_axis_with_phase": ATOMS / processor_seconds(turned, 3),
+    }
+    return results
+
+
+def measured_echoes(single: list, repeats: int) -> dict:
+    T1, T2, B1 = single
+    steps = epg.spin_echoes(np.full(32, 2.8), np.zeros(32), 0.01)
+    cpmg = ATOMS / processor_seconds(lambda: epg.cpmg(0.01, 32, *single), repeats)
+    some = {"T1": T1[:512], "T2": T2[:512], "B1": B1[:512]}
+    any_train = 512 / processor_seconds(lambda: epg.train(*steps, **some), 3)
+    spread = 512 / processor_seconds(lambda: epg.train(*steps, **some, D=1e-9, twist=4e4), 3)
+    return {"cpmg": cpmg, "train": any_train, "train_with_diffusion": spread}
+
+
+def tissue_of(atoms: int) -> list[np.ndarray]:
+    """T1, T2, B1 in float64."""
+    rng = np.random.default_rng(1)
+    T1 = np.exp(rng.uniform(np.log(0.1), np.log(3), atoms))
+    T2 = np.minimum(T1, np.exp(rng.uniform(np.log(0.02), np.log(0.5), atoms)))
+    return [T1, T2, rng.uniform(0.8, 1.2, atoms)]
+
+
+def main(arguments: list[str]) -> None:
+    named = dict(a.partition("=")[::2] for a in arguments if "=" in a)
+    quick, only = "quick" in arguments, named.get("only")
+    repeats, seconds, few = (3, 0.05, 256) if quick else (9, 1.5, 512)
+    if "grown" in named:
+        name, atoms, num, with_phase = json.loads(named["grown"])
+        with torch_threads(1):
+            gradient_call(name, 16, 4, with_phase)()
+            before = largest_size()
+            gradient_call(name, atoms, num, with_phase)()
+        print(largest_size() - before)
+        return
+    tissue = tissue_of(ATOMS)
+    single = [x.astype(np.float32) for x in tissue]
+    parts: dict[str, Callable[[], dict]] = {
+        "trains": lambda: measured_trains(single, tissue, repeats, seconds, few),
+        "peers": lambda: measured_peers(1024 if quick else 16384, 1 if quick else 3),
+        "gradients": lambda: measured_gradients(quick),
+        "echoes_32": lambda: measured_echoes(single, repeats),
+    }
+    results: dict[str, object] = {"version": __version__}
+    with torch_threads(1):
+        for name, measure in parts.items():
+            if only in (None, name):
+                results |= measure() if name == "trains" else {name: measure()}
     print(json.dumps(results, indent=1))
-    if out:
-        write_text(Path(out), json.dumps(results, indent=1) + "\n")
+    if "out" in named:
+        write_text(Path(named["out"]), json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -58,7 +58,8 @@ def preview_sequence(sequence: Sequence, output: Path) -> list[Path]:
 def span_of(sequence: Sequence, waveforms: Waveforms) -> Span:
     """The first repetition in which something is measured, to the last that happens in it.
 
-    A repetition begins with the block of an excitation; before the first, with the sequence.
+    A repetition begins with the block of an excitation; before the first, with the sequence. Where
+    all excitations precede all samples, as in MOLED, there is one.
 
     Args:
         sequence: to be shown.
@@ -67,9 +68,11 @@ def span_of(sequence: Sequence, waveforms: Waveforms) -> Span:
     begins = np.cumsum([0.0, *(block.duration for block in sequence.blocks)])
     is_excitation = [b.rf is not None and b.rf.use == "excitation" for b in sequence.blocks]
     starts = begins[:-1][is_excitation]
-    starts = np.append(0.0, starts[1:]) if starts.size else np.zeros(1)
     ends = np.cumsum(waveforms.dt)
     samples = ends[waveforms.sampled]
+    starts = np.append(0.0, starts[1:])
+    if samples.size and starts[-1] < samples[0]:
+        starts = np.zeros(1)
     number = int(np.searchsorted(starts, samples[0], side="right")) - 1 if samples.size else 0
     start = float(starts[number])
     stop = float(starts[number + 1]) if number + 1 < starts.size else sequence.duration

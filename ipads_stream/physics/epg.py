@@ -1,4 +1,4 @@
-"""Extended phase graphs of gradient-spoiled trains (FISP) and of spin-echo trains (CPMG).
+"""Extended phase graphs: gradient-spoiled trains (FISP, SPGR), spin echoes (CPMG), any train.
 
 The transverse magnetisation of a voxel in which the spoiling gradient turns the spins by all angles
 theta is the series M+ = sum_k F_k exp(i k theta), Mz = sum_k Z_k exp(i k theta), and the signal is
@@ -16,29 +16,58 @@ there: the opposite sense of rotation).
 
 from __future__ import annotations
 
-import functools
 import math
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Complex, Float
 
-from ipads_stream.core.backend import (
-    cuda_module,
-    device_of,
-    is_cupy,
-    is_numpy,
-    is_torch,
-    launch,
-    namespace,
+from ipads_stream.core.backend import device_of, namespace
+from ipads_stream.physics.epg_adjoint import cpmg_with_adjoint, fisp_with_adjoint
+from ipads_stream.physics.epg_arguments import CRUSHED, check_echoes, check_TI, tissue_of, train_of
+from ipads_stream.physics.epg_formula import (
+    all_orders,
+    as_array,
+    complex_of,
+    cpmg_formula,
+    fisp_formula,
 )
-from ipads_stream.physics.epg_arguments import check_echoes, check_TI, host, tissue_of, train_of
-from ipads_stream.physics.kernels import epg as lanes
+from ipads_stream.physics.epg_kernels import (
+    columns_of,
+    fill_cpmg,
+    fill_fisp,
+    is_followed,
+    runs_in_kernel,
+)
+from ipads_stream.physics.epg_orders import BOUND, kept_orders, num_orders
+from ipads_stream.physics.epg_schedules import (
+    gradient_echoes,
+    inverted,
+    quadratic_phase,
+    reversed_gradient_echoes,
+    spin_echoes,
+)
+from ipads_stream.physics.epg_train import Train, train, train_formula
 
-BOUND = 1e-5  # of M0: what orders="auto" may leave out
-_CUDA_TEXT = Path(__file__).parent / "kernels" / "epg.cu"
-_SAFETY = 4.0
+__all__ = [
+    "BOUND",
+    "CRUSHED",
+    "Train",
+    "cpmg",
+    "cpmg_formula",
+    "fisp",
+    "fisp_formula",
+    "gradient_echoes",
+    "inverted",
+    "num_orders",
+    "quadratic_phase",
+    "reversed_gradient_echoes",
+    "spgr",
+    "spin_echoes",
+    "train",
+    "train_formula",
+    "truncation_error",
+]
 
 
 def fisp(
@@ -71,8 +100,9 @@ def fisp(
             num_orders of the ranges drawn from where it must not.
 
     Returns:
-        complex, (*atoms, TRs), of the precision of T1, T2, B1. NumPy, CuPy and torch without a
-        gradient run in the kernel of the device, all else as formula.
+        complex, (*atoms, TRs), of the precision of T1, T2, B1. NumPy, CuPy and
+        torch run in the kernel of the device, a gradient in reverse mode in that of its adjoint;
+        vmap, forward mode and torch.compile take the formula, and second derivatives need it.
 
     Raises:
         ValueError: an argument is out of range or the shapes do not fit. T1, T2, B1, TI are checked
@@ -86,17 +116,52 @@ def fisp(
     xp, kind, shape, tissue = tissue_of(T1, T2, B1)
     train = train_of(xp, flip, phase, TR, TE)
     check_TI(TI)
-    kept = _kept(orders, train, tissue, TI)
+    kept = kept_orders(orders, train, tissue, TI)
     given = (flip, phase, TR, TE, T1, T2, B1, TI)
-    if train is None or not _runs_in_kernel(tissue, given):
-        return fisp_formula(flip, phase, TR, TE, T1, T2, B1, TI, kept)
     like = next(x for x in tissue if hasattr(x, "shape"))
+    followed = is_followed(given)
+    if train is None or not (followed or runs_in_kernel(tissue, given)):
+        return fisp_formula(flip, phase, TR, TE, T1, T2, B1, TI, kept)
+    start = _initial(xp, kind, T1, TI, like)
+    if followed:
+        return fisp_with_adjoint(train, given[:4], (*tissue, start), shape, kept)
     num = train[0].shape[0]
-    out = xp.empty((*shape, num), dtype=_complex(xp, kind), device=device_of(like))
-    initial = _initial(xp, kind, tissue[0], TI, like)
-    with _arrays(*tissue, initial, out, shape=shape) as (*columns, target):
-        _fill_fisp(train, columns, kept, target)
+    out = xp.empty((*shape, num), dtype=complex_of(xp, kind), device=device_of(like))
+    with columns_of(*tissue, start, out, shape=shape) as (*columns, target):
+        fill_fisp(train, columns, kept, target)
     return out
+
+
+def spgr(
+    flip: Float[Any, " TRs"],
+    TR: Float[Any, "..."] | float,
+    TE: Float[Any, "..."] | float,
+    T1: Float[Any, "..."] | float,
+    T2: Float[Any, "..."] | float,
+    B1: Float[Any, "..."] | float = 1.0,
+    TI: Float[Any, "..."] | float | None = None,
+    increment: float = math.radians(117),
+    orders: int | Literal["auto"] = "auto",
+) -> Complex[Any, "... TRs"]:
+    """The echoes of an RF-spoiled gradient-echo train, demodulated with the phase of their pulse.
+
+    s_n exp(-i phi_n), s_n as of fisp, phi_n = increment n (n + 1) / 2. Ideal spoiling, which this
+    comes near, is a shift of CRUSHED in gradient_echoes.
+
+    Args:
+        flip, TR, TE, T1, T2, B1, TI, orders: as for fisp.
+        increment: by which the step of the phase grows from pulse to pulse, rad.
+
+    Raises:
+        ValueError, TypeError: as for fisp.
+
+    Source: Zur et al., Magnetic Resonance in Medicine 21(2), 1991 (117 degrees).
+    """
+    phase = quadratic_phase(flip.shape[0], increment)
+    signal = fisp(flip, phase, TR, TE, T1, T2, B1, TI, orders)
+    xp = namespace(signal)
+    back = np.cos(phase) - 1j * np.sin(phase)
+    return signal * xp.asarray(back, dtype=signal.dtype, device=device_of(signal))
 
 
 def cpmg(
@@ -127,85 +192,17 @@ def cpmg(
     """
     xp, kind, shape, tissue = tissue_of(T1, T2, B1)
     check_echoes(ESP, num_echoes)
-    if not _runs_in_kernel(tissue, (ESP, T1, T2, B1)):
+    given = (ESP, T1, T2, B1)
+    if is_followed(given):
+        echoes = cpmg_with_adjoint(ESP, num_echoes, tissue, shape)
+        return xp.astype(echoes, complex_of(xp, kind))
+    if not runs_in_kernel(tissue, given):
         return cpmg_formula(ESP, num_echoes, T1, T2, B1)
     like = next(x for x in tissue if hasattr(x, "shape"))
     out = xp.empty((*shape, num_echoes), dtype=kind, device=device_of(like))
-    with _arrays(*tissue, out, shape=shape) as (*columns, target):
-        _fill_cpmg(ESP, columns, target)
-    return xp.astype(out, _complex(xp, kind))
-
-
-def fisp_formula(
-    flip: Any,
-    phase: Any,
-    TR: Any,
-    TE: Any,
-    T1: Any,
-    T2: Any,
-    B1: Any = 1.0,
-    TI: Any = None,
-    orders: int | None = None,
-) -> Any:
-    """The same train in the array API, differentiable in every argument; nothing checked.
-
-    s_n = F_0(n) exp(-TE_n / T2), with the rotations and shifts above.
-
-    Args:
-        flip, phase, TR, TE, T1, T2, B1, TI: as above.
-        orders: how many are kept; None: all that can reach an echo.
-    """
-    xp, kind, shape, (T1, T2, B1) = tissue_of(T1, T2, B1, check=False)
-    like = next(x for x in (T1, T2, B1) if hasattr(x, "shape"))
-    number = functools.partial(_as_array, xp, kind, like)
-    T1, T2, B1 = (number(x)[..., None] for x in (T1, T2, B1))
-    num = flip.shape[0]
-    phase = phase - 2 * math.pi * namespace(phase).round(phase / (2 * math.pi))
-    flip, phase, TR, TE = (xp.broadcast_to(number(x), (num,)) for x in (flip, phase, TR, TE))
-    orders = orders or _all_orders(flip)
-    start = xp.ones(T1.shape, dtype=kind, device=device_of(like))
-    if TI is not None:
-        start = 1.0 - 2.0 * xp.exp(-number(TI)[..., None] / T1)
-    Z = xp.astype(xp.broadcast_to(start, (*shape, 1)), _complex(xp, kind))
-    empty = Z * 0.0
-    up, down, echoes = empty, empty, []
-    for n in range(num):
-        e1, e2, echo = xp.exp(-TR[n] / T1), xp.exp(-TR[n] / T2), xp.exp(-TE[n] / T2)
-        up, down, Z = _pulse(xp, flip[n] * B1, phase[n], up, down, Z)
-        echoes.append(up[..., 0] * echo[..., 0])
-        count = max(1, min(orders, n + 2, num - 1 - n))
-        down = xp.concat([e2 * down[..., 1:], empty, empty], axis=-1)[..., :count]
-        up = xp.concat([_conjugate(xp, down[..., :1]), e2 * up], axis=-1)[..., :count]
-        Z = xp.concat([e1 * Z[..., :1] + (1.0 - e1), e1 * Z[..., 1:], empty], axis=-1)[..., :count]
-    return xp.stack(echoes, axis=-1)
-
-
-def cpmg_formula(ESP: Any, num_echoes: int, T1: Any, T2: Any, B1: Any = 1.0) -> Any:
-    """The same echoes in the array API, differentiable; nothing checked.
-
-    Orders move by one every ESP / 2; odd ones are filled at a pulse, F_0 at an echo.
-
-    Args:
-        ESP, num_echoes, T1, T2, B1: as above.
-    """
-    xp, kind, shape, (T1, T2, B1) = tissue_of(T1, T2, B1, check=False)
-    like = next(x for x in (T1, T2, B1) if hasattr(x, "shape"))
-    number = functools.partial(_as_array, xp, kind, like)
-    T1, T2, B1, ESP = (number(x)[..., None] for x in (T1, T2, B1, ESP))
-    e1, e2, half = xp.exp(-ESP / T1), xp.exp(-ESP / T2), xp.exp(-0.5 * ESP / T2)
-    zero = number(0.0)
-    up = xp.broadcast_to(xp.sin(0.5 * math.pi * B1) * half, (*shape, 1))
-    up = xp.astype(up, _complex(xp, kind))
-    empty = up * 0.0
-    down, Z, echoes = empty, empty, []
-    for n in range(num_echoes):
-        up, down, Z = _pulse(xp, math.pi * B1, zero, up, down, Z)
-        echoes.append(_conjugate(xp, down[..., 0]) * half[..., 0])
-        count = max(1, min(n + 2, num_echoes - 1 - n))
-        up = xp.concat([_conjugate(xp, e2 * down[..., :1]), e2 * up], axis=-1)[..., :count]
-        down = xp.concat([e2 * down[..., 1:], empty, empty], axis=-1)[..., :count]
-        Z = xp.concat([e1 * Z, empty], axis=-1)[..., :count]
-    return xp.stack(echoes, axis=-1)
+    with columns_of(*tissue, out, shape=shape) as (*columns, target):
+        fill_cpmg(ESP, columns, target)
+    return xp.astype(out, complex_of(xp, kind))
 
 
 def truncation_error(
@@ -228,212 +225,12 @@ def truncation_error(
         flip, phase, TR, TE, T1, T2, B1, TI, orders: as for fisp.
     """
     rest = (flip, phase, TR, TE, T1, T2, B1, TI)
-    difference = fisp(*rest, orders=orders) - fisp(*rest, orders=_all_orders(flip))
+    difference = fisp(*rest, orders=orders) - fisp(*rest, orders=all_orders(flip))
     xp = namespace(difference)
     return xp.max(xp.abs(difference), axis=-1)
-
-
-def num_orders(
-    flip: np.ndarray,
-    phase: np.ndarray,
-    TR: np.ndarray | float,
-    TE: np.ndarray | float,
-    T1: tuple[float, float],
-    T2: tuple[float, float],
-    B1: tuple[float, float] = (1.0, 1.0),
-    TI: float | None = None,
-    bound: float = BOUND,
-) -> int:
-    """How many orders keep the error of the signal below a bound for all tissue within ranges.
-
-    What rises above the order K and comes back decays by exp(-2 K TR / T2) at least, but the pulses
-    take more than that: 20 orders are off by 5e-3, 80 by 2e-6 where that factor is 0.2 and 0.004.
-    So the train itself is run, in float64 and without truncation, for 16 probes that decay least
-    (the longest T2, 4 values of T1 and 4 of B1 across their ranges), and then with 8, 10, 12, 14,
-    16, 20, ... orders until no echo of a probe differs by more than a quarter of the bound.
-
-    Args:
-        flip, phase, TR, TE: on the host, else as for fisp.
-        T1, T2, B1: lowest and highest value.
-        TI: as for fisp, a number.
-        bound: of the error, in units of M0.
-
-    Returns:
-        at most (TRs + 1) // 2, the number that can reach an echo: with it nothing is left out.
-    """
-    columns = (np.broadcast_to(np.asarray(x, float), flip.shape) for x in (flip, phase, TR, TE))
-    ranges = (_up(T2[1]), max(_down(T1[0]), _up(T2[1]) / 2), _up(T1[1]), _down(B1[0]), _up(B1[1]))
-    return _num_orders(tuple(x.tobytes() for x in columns), ranges, TI, bound)
-
-
-@functools.lru_cache(maxsize=256)
-def _num_orders(
-    train: tuple[bytes, ...], ranges: tuple[float, ...], TI: float | None, bound: float
-) -> int:
-    flip, phase, TR, TE = (np.frombuffer(x) for x in train)
-    T2, T1_low, T1_high, B1_low, B1_high = ranges
-    T1 = np.repeat(np.geomspace(T1_low, max(T1_low, T1_high), 4), 4)
-    B1 = np.tile(np.linspace(B1_low, B1_high, 4), 4)
-    probes = (flip, phase, TR, TE, T1, np.full(16, T2), B1, TI)
-    most = _all_orders(flip)
-    exact = fisp(*probes, orders=most)
-    orders, step = 8, 2
-    while orders < most:
-        if np.abs(fisp(*probes, orders=orders) - exact).max() <= bound / _SAFETY:
-            return orders
-        orders += step
-        step = 2 * step if orders == 8 * step else step
-    return most
-
-
-def _up(x: float) -> float:
-    """The next of the steps of 9 % above: few distinct ranges, so that their result is reused."""
-    return 2 ** (math.ceil(8 * math.log2(x) - 1e-9) / 8) if x > 0 else x
-
-
-def _down(x: float) -> float:
-    return 2 ** (math.floor(8 * math.log2(x) + 1e-9) / 8) if x > 0 else x
-
-
-def _kept(orders: Any, train: Any, tissue: Any, TI: Any) -> int:
-    """As given; for "auto" num_orders of the batch, or all where its values are hidden (vmap)."""
-    if orders != "auto":
-        if isinstance(orders, bool) or not isinstance(orders, int) or orders < 1:
-            raise ValueError(f"orders={orders!r}: 'auto' or a whole number from 1 on is allowed")
-        return orders if train is None else min(orders, _all_orders(train[0]))
-    values = [host(x) for x in (*tissue, 0.0 if TI is None else TI)]
-    ranges = [(float(x.min()), float(x.max())) for x in values if x is not None and x.size]
-    if train is None or any(x is None for x in values):
-        return 2**31 - 1
-    if len(ranges) < 4:
-        return 1  # an empty batch
-    flip, phase, TR, TE = train
-    T1, T2, B1, times = ranges
-    return num_orders(flip, phase, TR, TE, T1, T2, B1, None if TI is None else times[0])
-
-
-def _all_orders(flip: Any) -> int:
-    return (flip.shape[0] + 1) // 2
-
-
-def _pulse(xp: Any, angle: Any, phase: Any, up: Any, down: Any, Z: Any) -> tuple[Any, Any, Any]:
-    """F_k, conj(F_-k) and Z_k after a pulse."""
-    c, s = xp.cos(angle), xp.sin(angle)
-    kept, swapped = 0.5 * (1.0 + c), 0.5 * (1.0 - c)
-    turned = xp.astype(xp.cos(phase), Z.dtype) + 1j * xp.astype(xp.sin(phase), Z.dtype)
-    back = _conjugate(xp, turned)
-    return (
-        kept * up + swapped * (turned * turned * down) + s * (1j * turned * Z),
-        kept * down + swapped * (back * back * up) - s * (1j * back * Z),
-        c * Z + (0.5 * s) * (1j * (back * up - turned * down)),
-    )
-
-
-def _conjugate(xp: Any, x: Any) -> Any:
-    """As xp.conj, which torch's vmap does not know."""
-    return xp.astype(xp.real(x), x.dtype) - 1j * xp.astype(xp.imag(x), x.dtype)
-
-
-def _fill_fisp(train: Any, columns: Any, orders: int, out: Any) -> None:
-    """Run the kernel of the library that out, (atoms, TRs), belongs to."""
-    flip, phase, TR, TE = (np.array(x, float) for x in train)
-    # Pulses half a turn apart share an axis: the second has the negative angle.
-    steps = phase - phase[0]
-    away = np.abs(np.sin(steps)) > 8 * np.finfo(float).eps * np.maximum(1, np.abs(steps))
-    one_axis = not away.any()
-    if one_axis:
-        flip = flip * np.sign(np.cos(steps))
-    x, y = -math.sin(phase[0]), math.cos(phase[0])
-    if is_cupy(out):
-        phase = phase - 2 * math.pi * np.round(phase / (2 * math.pi))
-        xp, real = namespace(out), out.real.dtype
-        place = functools.partial(xp.asarray, dtype=real)
-        launch(
-            _cuda(real, orders),
-            "fisp_real" if one_axis else "fisp_complex",
-            out.shape[0],
-            *map(place, (flip, phase, TR, TE)),
-            *(xp.ascontiguousarray(column, dtype=real) for column in columns),
-            *(np.int64(n) for n in out.shape),
-            out,
-        )
-        return
-    host = [np.array(column, float) for column in columns]
-    plane = out.view(out.real.dtype)
-    if one_axis:
-        lanes.fisp_real(flip, TR, TE, *host, x, y, orders, plane)
-    else:
-        lanes.fisp_complex(flip, phase, TR, TE, *host, orders, plane)
-
-
-def _fill_cpmg(ESP: float, columns: Any, out: Any) -> None:
-    """Run the kernel of the library that out, (atoms, echoes) real, belongs to."""
-    if is_cupy(out):
-        xp = namespace(out)
-        launch(
-            _cuda(out.dtype, (out.shape[1] + 1) // 2),
-            "cpmg",
-            out.shape[0],
-            out.dtype.type(ESP),
-            *(xp.ascontiguousarray(column, dtype=out.dtype) for column in columns),
-            *(np.int64(n) for n in out.shape),
-            out,
-        )
-        return
-    lanes.cpmg(float(ESP), *(np.array(column, float) for column in columns), out)
-
-
-def _cuda(real: Any, orders: int) -> Any:
-    name = "float" if real == np.float32 else "double"
-    return cuda_module(_CUDA_TEXT, (f"-DREAL={name}", f"-DORDERS={orders}"))
-
-
-def _arrays(*arrays: Any, shape: tuple[int, ...]) -> Any:
-    """Columns (atoms,) and the last array as (atoms, n), in the memory of the arrays given."""
-    import contextlib
-
-    @contextlib.contextmanager
-    def opened() -> Any:
-        with contextlib.ExitStack() as stack:
-            plain: Any = arrays
-            if is_torch(arrays[-1]):
-                from ipads_stream.core.handover import views
-
-                tensors = [x for x in arrays if hasattr(x, "shape")]
-                seen = iter(stack.enter_context(views(*tensors)))
-                plain = [next(seen) if hasattr(x, "shape") else x for x in arrays]
-            *columns, out = plain
-            xp, num = namespace(out), math.prod(shape)
-            real = out.real.dtype
-            yield (
-                *(xp.reshape(xp.broadcast_to(xp.asarray(x, dtype=real), shape), (num,))
-                  for x in columns),
-                xp.reshape(out, (num, out.shape[-1])),
-            )  # fmt: skip
-
-    return opened()
 
 
 def _initial(xp: Any, kind: Any, T1: Any, TI: Any, like: Any) -> Any:
     if TI is None:
         return 1.0
-    return 1.0 - 2.0 * xp.exp(-_as_array(xp, kind, like, TI) / _as_array(xp, kind, like, T1))
-
-
-def _runs_in_kernel(tissue: Any, given: Any) -> bool:
-    """Whether the arrays are plain: of NumPy, of CuPy, or tensors that torch does not follow."""
-    if any(is_torch(x) for x in given):
-        from ipads_stream.core.handover import is_traced
-
-        return not any(is_traced(x) for x in given if is_torch(x))
-    return any(is_numpy(x) or is_cupy(x) for x in tissue)
-
-
-def _as_array(xp: Any, kind: Any, like: Any, x: Any) -> Any:
-    if hasattr(x, "shape") and not is_numpy(x):
-        return xp.astype(x, kind)
-    return xp.asarray(x, dtype=kind, device=device_of(like))
-
-
-def _complex(xp: Any, kind: Any) -> Any:
-    return xp.complex128 if kind == xp.float64 else xp.complex64
+    return 1.0 - 2.0 * xp.exp(-as_array(xp, kind, like, TI) / as_array(xp, kind, like, T1))

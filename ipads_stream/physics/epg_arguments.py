@@ -8,6 +8,8 @@ import numpy as np
 
 from ipads_stream.core.backend import is_cupy, is_numpy, is_torch, namespace
 
+CRUSHED = 2**15  # a shift from which nothing transverse returns: it is set to zero
+
 
 def host(x: Any) -> np.ndarray | None:
     """The values of x in NumPy; None where they are hidden, as in vmap or in a compiled graph."""
@@ -19,6 +21,11 @@ def host(x: Any) -> np.ndarray | None:
         plain = x.detach()
         return None if is_traced(plain) else plain.cpu().numpy()
     return np.asarray(x)
+
+
+def is_cuda(x: Any) -> bool:
+    """Whether x is a tensor on a GPU."""
+    return is_torch(x) and bool(x.is_cuda)
 
 
 def tissue_of(T1: Any, T2: Any, B1: Any, check: bool = True) -> Any:
@@ -43,7 +50,7 @@ def tissue_of(T1: Any, T2: Any, B1: Any, check: bool = True) -> Any:
         shapes = ", ".join(f"{name} {tuple(np.shape(x))}" for name, x in named.items())
         raise ValueError(f"{shapes}: these shapes do not fit together") from error
     if check:
-        on_host = not any(is_cupy(x) or (is_torch(x) and x.is_cuda) for x in arrays)
+        on_host = not any(is_cupy(x) or is_cuda(x) for x in arrays)
         values = {name: host(x) if on_host else None for name, x in named.items()}
         _check_tissue(values)
     return xp, xp.result_type(*arrays), shape, (T1, T2, B1)
@@ -118,3 +125,54 @@ def check_echoes(ESP: Any, num_echoes: Any) -> None:
         _refuse("ESP", values, values > 0, "a positive and finite time in s")
     if isinstance(num_echoes, bool) or not isinstance(num_echoes, int) or num_echoes < 1:
         raise ValueError(f"num_echoes={num_echoes!r}: a whole number from 1 on is allowed")
+
+
+def steps_of(
+    flip: Any, phase: Any, duration: Any, shift: Any, echo: Any, orders: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """shift and echo of a train on the host, checked with the rest of its steps.
+
+    Args:
+        flip, phase: of the pulses, rad, (steps,).
+        duration: of the intervals, s, (steps,).
+        shift: whole numbers, (steps,).
+        echo: booleans, (steps,), at least one of them true.
+        orders: None or how many are kept.
+
+    Raises:
+        ValueError: shapes or values that do not fit, by name.
+    """
+    named = {"flip": flip, "phase": phase, "duration": duration, "shift": shift, "echo": echo}
+    shapes = {name: tuple(np.shape(x)) for name, x in named.items()}
+    if len(shapes["flip"]) != 1 or len(set(shapes.values())) != 1:
+        said = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise ValueError(f"{said}: one shape, (steps,), is allowed")
+    for name in ("flip", "phase", "duration"):
+        values = host(named[name])
+        if values is not None:
+            timed = name == "duration"
+            allowed = "a finite time in s from 0 on" if timed else "a finite angle in rad"
+            _refuse(name, values, values >= 0 if timed else True, allowed)
+    whole = np.asarray(shift)
+    if not np.issubdtype(whole.dtype, np.number) or np.any(whole != np.round(whole)):
+        raise ValueError(f"shift={shift}: whole numbers are allowed")
+    recorded = np.asarray(echo)
+    if recorded.dtype != bool or not recorded.any():
+        raise ValueError(f"echo={echo}: booleans, at least one of them true, are allowed")
+    if orders is not None and (isinstance(orders, bool) or orders != int(orders) or orders < 1):
+        raise ValueError(f"orders={orders!r}: None or a whole number from 1 on is allowed")
+    return whole.astype(int), recorded
+
+
+def check_diffusion(df: Any, D: Any, twist: Any, initial: Any) -> None:
+    """Refuses df (Hz), D (m^2/s), twist (rad/m) or initial (of M0) that make no sense."""
+    for name, x, allowed in (("df", df, "frequency in Hz"), ("D", D, "coefficient from 0 on"),
+                             ("twist", twist, "dephasing in rad/m"),
+                             ("initial", initial, "part of M0, from -1 to 1,")):  # fmt: skip
+        values = None if is_cupy(x) or is_cuda(x) else host(x)
+        if values is not None:
+            good = {"D": values >= 0, "initial": np.abs(values) <= 1}.get(name, True)
+            _refuse(name, values, good, f"a finite {allowed}")
+    moving = None if is_cupy(D) or is_cuda(D) else host(D)
+    if moving is not None and np.any(moving > 0) and float(twist) == 0:
+        raise ValueError(f"twist={twist}: with D the dephasing of one order in rad/m is needed")

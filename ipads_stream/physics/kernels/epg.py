@@ -22,17 +22,28 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ipads_stream.physics.kernels.polynomials import cosine, decayed
+from ipads_stream.physics.kernels.epg_parts import (
+    INDEX,
+    close_cpmg,
+    close_fisp,
+    combine_complex,
+    combine_real,
+    decay,
+    echo_cpmg,
+    echo_fisp,
+    gather,
+    memory,
+    number,
+    part,
+    prepare_complex,
+    prepare_real,
+    rows,
+    turn,
+)
 from ipads_stream.physics.kernels.tile import LANES
-
-_INDEX, _FUSE = ir.IntType(64), ("contract",)
-_PER_TURN = 1 / (2 * math.pi)
 
 # Division by zero raises in Python; a branch for it would keep loops out of the vector registers.
 _kernel = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-# Inlined, so that compiled and cached kernels are one code: a part that is called exists twice in
-# the process that compiles it, and its two codes may round otherwise.
-_part = njit(forceinline=True, error_model="numpy", fastmath={"contract"})
 
 
 @no_type_check
@@ -56,38 +67,26 @@ def _pass(num_parts, prepare, echo, combine, close):
                 return context.cast(builder, arguments[i], signature.args[i], types.intp)
 
             vector = ir.VectorType(context.get_data_type(signature.args[0].dtype), LANES)
-            align = vector.element.get_abi_size(context.target_data)
-
-            def place(array, at, part):
-                offset = builder.add(at, _INDEX(LANES * part))
-                return builder.bitcast(builder.gep(array, [offset]), vector.as_pointer())
-
-            def load(array, at, parts=num_parts):
-                return [builder.load(place(array, at, i), align=align) for i in range(parts)]
-
-            def store(array, at, values):
-                for i, value in enumerate(values):
-                    builder.store(value, place(array, at, i), align=align)
-
+            load, store = memory(context, builder, vector, num_parts)
             a, b, z, page = (array(i) for i in (0, 1, 2, 5))
-            zero, row, count = _INDEX(0), _INDEX(LANES * num_parts), index(4)
+            zero, row, count = INDEX(0), INDEX(LANES * num_parts), index(4)
             given = load(array(3), zero, 3 + 2 * num_parts)
             first = load(a, zero)
             store(page, index(6), echo(builder, given, first, load(b, row), load(z, zero)))
             shared = prepare(builder, *given)
             carried = [cgutils.alloca_once(builder, vector) for _ in range(num_parts)]
-            for memory, value in zip(carried, first, strict=True):
-                builder.store(value, memory)
-            with cgutils.for_range_slice(builder, zero, count, _INDEX(1), _INDEX) as (k, _):
+            for place, value in zip(carried, first, strict=True):
+                builder.store(value, place)
+            with cgutils.for_range_slice(builder, zero, count, INDEX(1), INDEX) as (k, _):
                 here = builder.mul(k, row)
                 above = builder.add(here, row)
-                old = [builder.load(memory) for memory in carried]
-                for memory, value in zip(carried, load(a, above), strict=True):
-                    builder.store(value, memory)
+                old = [builder.load(place) for place in carried]
+                for place, value in zip(carried, load(a, above), strict=True):
+                    builder.store(value, place)
                 new = combine(builder, shared, old, load(b, above), load(z, here))
                 for array_, where, values in zip((a, b, z), (above, here, here), new, strict=True):
                     store(array_, where, values)
-            store(b, builder.mul(count, row), [_number(given[0], 0.0)] * num_parts)
+            store(b, builder.mul(count, row), [number(given[0], 0.0)] * num_parts)
             ends = close(builder, given, load(b, zero), load(b, row), load(z, zero))
             for array_, values in zip((a, z), ends, strict=True):
                 store(array_, zero, values)
@@ -98,139 +97,12 @@ def _pass(num_parts, prepare, echo, combine, close):
     return intrinsic(typed)
 
 
-@no_type_check
-def _arithmetic(builder):
-    def mul(x, y):
-        return builder.fmul(x, y, flags=_FUSE)
-
-    def add(x, y):
-        return builder.fadd(x, y, flags=_FUSE)
-
-    def sub(x, y):
-        return builder.fsub(x, y, flags=_FUSE)
-
-    return mul, add, sub
+_pass_real = _pass(1, prepare_real, echo_fisp, combine_real, close_fisp)
+_pass_complex = _pass(2, prepare_complex, echo_fisp, combine_complex, close_fisp)
+_pass_cpmg = _pass(1, prepare_real, echo_cpmg, combine_real, close_cpmg)
 
 
-@no_type_check
-def _number(like, value):
-    return ir.Constant(like.type, [value] * LANES)
-
-
-@no_type_check
-def _prepare_real(builder, c, s, e1, e2, echo):
-    mul, _, _ = _arithmetic(builder)
-    half = mul(_number(e2, 0.5), e2)
-    half_s = mul(_number(s, 0.5), s)
-    return mul(c, half), mul(s, e2), half, mul(c, e1), mul(half_s, e1)
-
-
-@no_type_check
-def _combine_real(builder, shared, a, b, z):
-    mul, add, sub = _arithmetic(builder)
-    cosine, sine, half, cosine_1, sine_1 = shared
-    (a,), (b,), (z,) = a, b, z
-    total, difference = add(a, b), sub(a, b)
-    mixed = add(mul(cosine, total), mul(sine, z))
-    kept = mul(half, difference)
-    return [add(mixed, kept)], [sub(mixed, kept)], [sub(mul(cosine_1, z), mul(sine_1, total))]
-
-
-@no_type_check
-def _prepare_complex(builder, c, s, e1, e2, echo, x, y):
-    mul, _, _ = _arithmetic(builder)
-    x, y, half = mul(x, e2), mul(y, e2), _number(c, 0.5)
-    half_s = mul(half, s)
-    return mul(half, c), s, x, y, mul(half, x), mul(half, y), mul(c, e1), mul(half_s, e1)
-
-
-@no_type_check
-def _combine_complex(builder, shared, a, b, z):
-    mul, add, sub = _arithmetic(builder)
-    cosine, sine, x, y, half_x, half_y, cosine_1, sine_1 = shared
-    total = [add(*pair) for pair in zip(a, b, strict=True)]
-    m, n = (sub(*pair) for pair in zip(a, b, strict=True))
-    u, v = (add(mul(cosine, t), mul(sine, w)) for t, w in zip(total, z, strict=True))
-    p, q = sub(mul(x, u), mul(half_y, n)), sub(mul(half_x, m), mul(y, v))
-    r, s = add(mul(x, v), mul(half_y, m)), add(mul(y, u), mul(half_x, n))
-    up, down = [add(p, q), add(r, s)], [sub(p, q), sub(r, s)]
-    left = [sub(mul(cosine_1, w), mul(sine_1, t)) for t, w in zip(total, z, strict=True)]
-    return up, down, left
-
-
-@no_type_check
-def _echo_fisp(builder, given, a, b, z):
-    """In the frame of the pulse Re a turns against Z, Im a stays."""
-    mul, add, _ = _arithmetic(builder)
-    turned = add(mul(given[0], a[0]), mul(given[1], z[0]))
-    return [mul(given[4], x) for x in (turned, *a[1:])]
-
-
-@no_type_check
-def _close_fisp(builder, given, outgoing, b, z):
-    """F_0 is the conjugate of the order that fell to 0; Z_0 recovers."""
-    _, add, sub = _arithmetic(builder)
-    recovered = add(z[0], sub(_number(given[2], 1.0), given[2]))
-    return [b[0], *(builder.fneg(x) for x in b[1:])], [recovered, *z[1:]]
-
-
-@no_type_check
-def _echo_cpmg(builder, given, a, b, z):
-    """Half an interval after the pulse F_-1, minus b, has become F_0."""
-    mul, add, sub = _arithmetic(builder)
-    half = _number(given[0], 0.5)
-    turned = add(mul(mul(half, given[0]), add(a[0], b[0])), mul(given[1], z[0]))
-    return [mul(given[4], sub(mul(half, sub(a[0], b[0])), turned))]
-
-
-@no_type_check
-def _close_cpmg(builder, given, outgoing, b, z):
-    return [builder.fneg(outgoing[0])], z
-
-
-_pass_real = _pass(1, _prepare_real, _echo_fisp, _combine_real, _close_fisp)
-_pass_complex = _pass(2, _prepare_complex, _echo_fisp, _combine_complex, _close_fisp)
-_pass_cpmg = _pass(1, _prepare_real, _echo_cpmg, _combine_real, _close_cpmg)
-
-
-@_part
-@no_type_check
-def _rows(count, like):
-    """Zeros, count rows of 16, that begin at a cache line: a vector across two costs twice."""
-    room = np.zeros(LANES * (count + 1), like.dtype)
-    size = like.itemsize
-    skip = (-room.ctypes.data // size) % LANES
-    return room[skip : skip + LANES * count]
-
-
-@_part
-@no_type_check
-def _gather(T1, T2, B1, first, tissue):
-    """Rates 1/T1, 1/T2 and B1 / (2 pi) of 16 atoms; the last atom fills what is left."""
-    last = T1.shape[0] - 1
-    for lane in range(LANES):
-        i = min(first + lane, last)
-        tissue[lane], tissue[LANES + lane] = 1 / T1[i], 1 / T2[i]
-        tissue[2 * LANES + lane] = B1[i] * _PER_TURN
-
-
-@_part
-@no_type_check
-def _decay(time, tissue, rate, out, row):
-    """exp(-time / T1) for rate 0, exp(-time / T2) for rate 1."""
-    for lane in range(LANES):
-        out[LANES * row + lane] = decayed(time * tissue[LANES * rate + lane])
-
-
-@_part
-@no_type_check
-def _turn(flip, tissue, out):
-    for lane in range(LANES):
-        turns = flip * tissue[2 * LANES + lane]
-        out[lane], out[LANES + lane] = cosine(turns), cosine(turns - 0.25)
-
-
-@_part
+@part
 @no_type_check
 def _write(page, first, start, stop, x, y, out):
     """Columns start .. stop - 1 of the 16 atoms from first on, real parts times x + i y."""
@@ -241,7 +113,7 @@ def _write(page, first, start, stop, x, y, out):
             out[first + lane, 2 * (start + i) + 1] = y * echo
 
 
-@_part
+@part
 @no_type_check
 def _write_turned(page, first, start, stop, phase, out):
     """The same of complex echoes, times i exp(i phase) of their pulse."""
@@ -263,11 +135,11 @@ def fisp_real(flip, TR, TE, T1, T2, B1, initial, x, y, orders, out):
     (atoms, 2 TRs), float32 or float64, in which it computes; real and imaginary parts in turn.
     """
     num, size, last = flip.shape[0], orders + 1, out.shape[0] - 1
-    a, b, z = _rows(size, out), _rows(size, out), _rows(size, out)
-    tissue, factors = np.empty(3 * LANES), _rows(5, out)
-    page = _rows(LANES, out)
+    a, b, z = rows(size, out), rows(size, out), rows(size, out)
+    tissue, factors = np.empty(3 * LANES), rows(5, out)
+    page = rows(LANES, out)
     for first in range(0, out.shape[0], LANES):
-        _gather(T1, T2, B1, first, tissue)
+        gather(T1, T2, B1, first, tissue)
         a[:], b[:], z[:] = 0, 0, 0
         for lane in range(LANES):
             z[lane] = initial[min(first + lane, last)]
@@ -275,12 +147,12 @@ def fisp_real(flip, TR, TE, T1, T2, B1, initial, x, y, orders, out):
             stop = min(start + LANES, num)
             for n in range(start, stop):
                 if n == 0 or flip[n] != flip[n - 1]:
-                    _turn(flip[n], tissue, factors)
+                    turn(flip[n], tissue, factors)
                 if n == 0 or TR[n] != TR[n - 1]:
-                    _decay(TR[n], tissue, 0, factors, 2)
-                    _decay(TR[n], tissue, 1, factors, 3)
+                    decay(TR[n], tissue, 0, factors, 2)
+                    decay(TR[n], tissue, 1, factors, 3)
                 if n == 0 or TE[n] != TE[n - 1]:
-                    _decay(TE[n], tissue, 1, factors, 4)
+                    decay(TE[n], tissue, 1, factors, 4)
                 count = min(orders, n + 1, num - n)
                 _pass_real(a, b, z, factors, count, page, LANES * (n - start))
             _write(page, first, start, stop, x, y, out)
@@ -292,11 +164,11 @@ def fisp_complex(flip, phase, TR, TE, T1, T2, B1, initial, orders, out):
     """Signals of a train with a phase (rad, (TRs,)) of its own for every pulse; else as above."""
     num, row, last = flip.shape[0], 2 * LANES, out.shape[0] - 1
     size = 2 * (orders + 1)
-    a, b, z = _rows(size, out), _rows(size, out), _rows(size, out)
-    tissue, factors = np.empty(3 * LANES), _rows(7, out)
-    page = _rows(2 * LANES, out)
+    a, b, z = rows(size, out), rows(size, out), rows(size, out)
+    tissue, factors = np.empty(3 * LANES), rows(7, out)
+    page = rows(2 * LANES, out)
     for first in range(0, out.shape[0], LANES):
-        _gather(T1, T2, B1, first, tissue)
+        gather(T1, T2, B1, first, tissue)
         a[:], b[:], z[:] = 0, 0, 0
         for lane in range(LANES):
             z[lane] = initial[min(first + lane, last)]
@@ -304,12 +176,12 @@ def fisp_complex(flip, phase, TR, TE, T1, T2, B1, initial, orders, out):
             stop = min(start + LANES, num)
             for n in range(start, stop):
                 if n == 0 or flip[n] != flip[n - 1]:
-                    _turn(flip[n], tissue, factors)
+                    turn(flip[n], tissue, factors)
                 if n == 0 or TR[n] != TR[n - 1]:
-                    _decay(TR[n], tissue, 0, factors, 2)
-                    _decay(TR[n], tissue, 1, factors, 3)
+                    decay(TR[n], tissue, 0, factors, 2)
+                    decay(TR[n], tissue, 1, factors, 3)
                 if n == 0 or TE[n] != TE[n - 1]:
-                    _decay(TE[n], tissue, 1, factors, 4)
+                    decay(TE[n], tissue, 1, factors, 4)
                 step = phase[n] - phase[min(n + 1, num - 1)]
                 factors[5 * LANES : 6 * LANES] = math.cos(step)
                 factors[6 * LANES :] = math.sin(step)
@@ -330,19 +202,19 @@ def cpmg(spacing, T1, T2, B1, out):
     num = out.shape[1]
     orders = (num + 1) // 2
     size = orders + 1
-    a, b, z = _rows(size, out), _rows(size, out), _rows(size, out)
-    tissue, factors = np.empty(3 * LANES), _rows(5, out)
-    page = _rows(1, out)
+    a, b, z = rows(size, out), rows(size, out), rows(size, out)
+    tissue, factors = np.empty(3 * LANES), rows(5, out)
+    page = rows(1, out)
     for first in range(0, out.shape[0], LANES):
-        _gather(T1, T2, B1, first, tissue)
+        gather(T1, T2, B1, first, tissue)
         a[:], b[:], z[:] = 0, 0, 0
-        _turn(0.5 * math.pi, tissue, factors)
-        _decay(0.5 * spacing, tissue, 1, factors, 4)
+        turn(0.5 * math.pi, tissue, factors)
+        decay(0.5 * spacing, tissue, 1, factors, 4)
         for lane in range(LANES):
             a[lane] = factors[LANES + lane] * factors[4 * LANES + lane]
-        _turn(math.pi, tissue, factors)
-        _decay(spacing, tissue, 0, factors, 2)
-        _decay(spacing, tissue, 1, factors, 3)
+        turn(math.pi, tissue, factors)
+        decay(spacing, tissue, 0, factors, 2)
+        decay(spacing, tissue, 1, factors, 3)
         for n in range(num):
             _pass_cpmg(a, b, z, factors, min(orders, n + 1, num - n), page, 0)
             for lane in range(min(LANES, out.shape[0] - first)):

@@ -1,0 +1,191 @@
+"""The CUDA text of the derivatives of the phase graphs: registers, and gradients on the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from harness import host_kernel, ptxas_log, resources
+
+import ipads_stream
+from ipads_stream.physics.kernels import epg_adjoint as twin
+
+ADJOINT = Path(ipads_stream.__file__).parent / "physics" / "kernels" / "epg_adjoint.cu"
+SPINS = 256  # more than all orders of the trains here
+
+# Registers allowed and bytes of local memory by precision and number of orders. Where they stay in
+# registers the compiler takes all there are to read the kept states ahead; else it took 40 to 124.
+KERNELS = ("fisp_real", "fisp_complex", "cpmg")
+LIMITS = {
+    ("float", 20): ((255, 80, 255), (0, 480, 0)),
+    ("double", 20): ((96, 128, 80), (480, 960, 480)),
+    ("float", 80): ((56, 80, 56), (960, 1920, 960)),
+}
+
+
+def _text(folder, orders):
+    path = folder / f"epg_adjoint_{orders}.cu"
+    path.write_text(f"#define ORDERS {orders}\n{ADJOINT.read_text()}")
+    return path
+
+
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
+@pytest.mark.parametrize(("real", "orders"), LIMITS)
+def test_registers_and_no_spills(tmp_path, real, orders, arch):
+    found = resources(ptxas_log(_text(tmp_path, orders), arch, real))
+    assert found.keys() == set(KERNELS)
+    for name, registers, stack in zip(KERNELS, *LIMITS[real, orders], strict=True):
+        assert found[name]["registers"] <= registers, name
+        assert found[name]["spills"] == 0, name
+        assert found[name]["stack"] <= stack, name
+
+
+def _turned(M, angle, phase):
+    """Spins (n, 3) after a rotation of dM/dt = M x B about the axis (cos, sin, 0) of phase."""
+    x, y = np.cos(phase), np.sin(phase)
+    cross = np.array([[0, 0, y], [0, 0, -x], [-y, x, 0]])
+    return M @ (np.eye(3) - np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross).T
+
+
+def _dephased(M, T1, T2, time):
+    """Spins across one turn of the gradient after a time."""
+    theta = 2 * np.pi * (np.arange(SPINS) + 0.5) / SPINS
+    M_xy = (M[:, 0] + 1j * M[:, 1]) * np.exp(-1j * theta - time / T2)
+    return np.stack([M_xy.real, M_xy.imag, 1 - (1 - M[:, 2]) * np.exp(-time / T1)], 1)
+
+
+def _fisp(flip, phase, TR, TE, T1, T2, B1, initial):
+    M = np.zeros((SPINS, 3))
+    M[:, 2], signal = initial, []
+    for n, a in enumerate(flip):
+        M = _turned(M, a * B1, phase[n])
+        signal.append((M[:, 0] + 1j * M[:, 1]).mean() * np.exp(-TE[n] / T2))
+        M = _dephased(M, T1, T2, TR[n])
+    return np.array(signal)
+
+
+def _cpmg(spacing, T1, T2, B1, num):
+    M = _turned(np.tile([0.0, 0.0, 1.0], (SPINS, 1)), np.pi / 2 * B1, -np.pi / 2)
+    signal = []
+    for _ in range(num):
+        M = _turned(_dephased(M, T1, T2, spacing / 2), np.pi * B1, 0.0)
+        M = _dephased(M, T1, T2, spacing / 2)
+        signal.append(M[:, 0].mean())
+    return np.array(signal)
+
+
+def _train(num, one_axis):
+    rng = np.random.default_rng(0)
+    phase = np.full(num, 0.7) if one_axis else rng.uniform(-3, 3, num)
+    TR = rng.uniform(0.008, 0.02, num)
+    return [rng.uniform(-0.2, 1.6, num), phase, TR, 0.4 * TR]
+
+
+TISSUE = np.array([[1.0, 0.1, 1.0, 1.0], [0.5, 0.03, 0.8, -0.9], [2.0, 0.9, 1.2, -1.0]]).T
+STEP = 1e-6
+
+
+def _slopes(num, kind):
+    rng = np.random.default_rng(1)
+    return (rng.standard_normal((3, num)) + 1j * rng.standard_normal((3, num))).astype(kind)
+
+
+def _differences(model, slopes, shared, tissue, which):
+    """d/d(argument which) of sum Re(slopes* signal): of every pulse's value or of every atom's."""
+
+    def loss(step, place):
+        arguments = [x.copy() for x in (*shared, *tissue)]
+        arguments[which][place] += step
+        pulses, atoms = arguments[: len(shared)], np.array(arguments[len(shared) :])
+        signals = np.stack([model(*pulses, *atom) for atom in atoms.T])
+        return (np.conj(slopes) * signals).real.sum()
+
+    places = range((*shared, *tissue)[which].shape[0])
+    return np.array([(loss(STEP, i) - loss(-STEP, i)) / (2 * STEP) for i in places])
+
+
+def _pages(num, length):
+    return length + -(-num // length) + 1
+
+
+@pytest.mark.parametrize(("real", "bound"), [("float", 2e-5), ("double", 1e-8)])
+@pytest.mark.parametrize("num", [1, 2, 23])
+@pytest.mark.parametrize("name", ["fisp_real", "fisp_complex"])
+def test_the_derivatives_of_fisp_are_those_of_the_sum_of_isochromats(
+    tmp_path, name, num, real, bound
+):
+    kind = {"float": np.float32, "double": np.float64}[real]
+    one_axis, parts = name == "fisp_real", 1 if name == "fisp_real" else 2
+    train, slopes = _train(num, one_axis), _slopes(num, np.result_type(kind, np.complex64))
+    by_pulse, by_atom = np.empty((4, num)), np.empty((4, 3))
+    plane = slopes.view(kind)
+    if one_axis:
+        flip, _, TR, TE = train
+        axis = -np.sin(0.7), np.cos(0.7)
+        twin.fisp_real(flip, TR, TE, *TISSUE, *axis, 12, plane, by_atom, by_pulse)
+    else:
+        twin.fisp_complex(*train, *TISSUE, 12, plane, by_atom, by_pulse)
+    parted, length = np.full((4, num, 3), np.nan, kind), 5
+    atom = np.full((4, 3), np.nan, kind)
+    work = np.full(_pages(num, length) * 3 * 12 * parts * 3, np.nan, kind)
+    arguments = [np.ascontiguousarray(x, kind) for x in (*train, *TISSUE)]
+    numbers = [np.int64(n) for n in (3, num, length)]
+    host_kernel(_text(tmp_path, 12), name, tmp_path, real)(
+        3, *arguments, slopes, *numbers, work, atom, parted
+    )
+    for which in range(8):
+        if which == 1 and one_axis:
+            continue
+        exact = _differences(_fisp, slopes, train, TISSUE, which)
+        scale = max(1.0, np.abs(exact).max())
+        ours = (*by_pulse, *by_atom)[which]
+        text = (*parted.sum(axis=2, dtype=np.float64), *atom)[which]
+        assert np.abs(ours - exact).max() < bound * scale, which
+        assert np.abs(text - exact).max() < bound * scale, which
+
+
+@pytest.mark.parametrize(("real", "bound"), [("float", 2e-5), ("double", 1e-8)])
+@pytest.mark.parametrize("num", [1, 2, 27])
+def test_the_derivatives_of_cpmg_are_those_of_the_sum_of_isochromats(tmp_path, num, real, bound):
+    kind = {"float": np.float32, "double": np.float64}[real]
+    slopes, spacing = np.ascontiguousarray(_slopes(num, np.complex128).real, kind), 0.012
+    tissue = [np.full(3, spacing), *TISSUE[:3]]
+    ours = np.empty((4, 3))
+    twin.cpmg(spacing, *TISSUE[:3], slopes, ours)
+    length, atom = 4, np.full((4, 3), np.nan, kind)
+    work = np.full(_pages(num, length) * 3 * 14 * 3, np.nan, kind)
+    arguments = [np.ascontiguousarray(x, kind) for x in TISSUE[:3]]
+    numbers = [np.int64(n) for n in (3, num, length)]
+    host_kernel(_text(tmp_path, 14), "cpmg", tmp_path, real)(
+        3, kind(spacing), *arguments, slopes, *numbers, work, atom
+    )
+    for which in range(4):
+        exact = _differences(lambda *atom: _cpmg(*atom, num), slopes, [], tissue, which)
+        scale = max(1.0, np.abs(exact).max())
+        assert np.abs(ours[which] - exact).max() < bound * scale, which
+        assert np.abs(atom[which] - exact).max() < bound * scale, which
+
+
+@pytest.mark.parametrize("name", ["fisp_real", "fisp_complex"])
+def test_leaving_out_orders_leaves_them_out_of_the_derivative(tmp_path, name):
+    """3 of 12 orders: the gradient is that of the signal without them, not of the exact one."""
+    from ipads_stream.physics import epg
+
+    train, slopes = _train(23, name == "fisp_real"), _slopes(23, np.complex128)
+    initial = [*TISSUE[:3], -np.log((1 - TISSUE[3]) / 2 + 1e-300) * TISSUE[0]]
+
+    def loss(flip):
+        return (np.conj(slopes) * epg.fisp_formula(flip, *train[1:], *initial, 3)).real.sum()
+
+    by_atom, parted = np.empty((4, 3)), np.empty((4, 23, 3))
+    work = np.empty(_pages(23, 5) * 3 * 3 * (1 if name == "fisp_real" else 2) * 3)
+    host_kernel(_text(tmp_path, 3), name, tmp_path, "double")(
+        3, *map(np.ascontiguousarray, (*train, *TISSUE)), slopes,
+        *(np.int64(n) for n in (3, 23, 5)), work, by_atom, parted
+    )  # fmt: skip
+    step = np.eye(23) * STEP
+    exact = [(loss(train[0] + h) - loss(train[0] - h)) / (2 * STEP) for h in step]
+    assert np.abs(parted[0].sum(1) - exact).max() < 1e-8
+    whole = _differences(_fisp, slopes, train, TISSUE, 0)
+    assert np.abs(whole - exact).max() > 1e-4
