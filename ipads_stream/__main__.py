@@ -25,6 +25,7 @@ Simulated magnetic-resonance data, streamed into training.
   preview    draw what a system generates, or a pulse sequence
   evaluate   compare a trained network with classical methods, on synthetic or measured data
   replay     rebuild logged samples
+  fit-prior  mine distributions from measured data and write the YAML that draws from them
   freeze     write a fixed set of samples to disk
   bench      measure generation, hand-over, and reading a stored set instead
   doctor     show versions, devices and what is missing
@@ -49,6 +50,9 @@ EXAMPLES = {
         ipads-stream evaluate checkpoint=runs/demo/run.ckpt data=ubiquitin
         ipads-stream evaluate checkpoint=runs/demo/run.ckpt data=my/bruker/folder rates=[0.25]
         ipads-stream evaluate checkpoint=runs/demo/run.ckpt data=plane.npy""",
+    "fit-prior": """\
+        ipads-stream fit-prior data=ubiquitin name=mine
+        ipads-stream train conf=runs/prior-mine system=mine    train on what was found""",
     "replay": """\
         ipads-stream replay run=runs/demo index=777
         ipads-stream replay run=runs/demo log=runs/demo/report/samples.jsonl worst=5""",
@@ -145,7 +149,7 @@ def _help(verb: str) -> str:
         return text
     from ipads_stream.config import conf_dir
 
-    yaml = (conf_dir() / f"{verb}.yaml").read_text()
+    yaml = (conf_dir() / f"{verb.replace('-', '_')}.yaml").read_text()
     text += "\nkeys (defaults):\n" + textwrap.indent(yaml, "  ")
     for group in ("system", "sequence", "net", "loss", "trainer", "logger"):
         names = sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
@@ -245,6 +249,16 @@ def replay(overrides: Sequence[str]) -> int:
     return OK
 
 
+def fit_prior(overrides: Sequence[str]) -> int:
+    from ipads_stream.config import build_system
+    from ipads_stream.evaluation.fit_prior import fit_prior as fit
+
+    config = _compose("fit_prior", overrides)
+    for path in fit(build_system(config, config["trusted"]), config):
+        print(path)
+    return OK
+
+
 def freeze(overrides: Sequence[str]) -> int:
     from ipads_stream.config import build_system
     from ipads_stream.stream.freeze import freeze as freeze_stream
@@ -297,6 +311,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "preview": preview,
     "evaluate": evaluate,
     "replay": replay,
+    "fit-prior": fit_prior,
     "freeze": freeze,
     "bench": bench,
     "doctor": doctor,

@@ -26,6 +26,9 @@ class Provenance:
         on_nonfinite: policy for non-finite samples that the batch was made under.
         failures: non-finite samples of this batch, at its first delivery: index, split, seed,
             step, policy, config_hash and drawn parameters of each.
+        shares: of each sample, where the system adapts: name of the parameter -> shares of its
+            regions; None: those of the configuration. ``with_shares`` (stream/adaptation.py) gives
+            the system that drew the sample.
     """
 
     system: str
@@ -39,10 +42,11 @@ class Provenance:
     substituted: np.ndarray
     on_nonfinite: str
     failures: tuple[dict[str, Any], ...] = ()
+    shares: tuple[dict[str, list[float]] | None, ...] | None = None
 
     def record(self, row: int) -> dict[str, Any]:
         """One sample's provenance as plain values, ready for JSON; ``replay`` reads it back."""
-        return {
+        record = {
             "system": self.system,
             "seed": self.seed,
             "split": self.split,
@@ -54,6 +58,7 @@ class Provenance:
             "on_nonfinite": self.on_nonfinite,
             "substituted": bool(self.substituted[row]),
         }
+        return record if self.shares is None else record | {"shares": self.shares[row]}
 
 
 @dataclass(frozen=True)

@@ -1,68 +1,71 @@
 """Distributions of physical parameters: one per file, in SI units, keyed by sample index.
 
-A distribution has ``draw(key, shape, progress) -> float64 array (B, *shape)``, ``support`` in SI
-and the ``unit`` in which YAML wrote it. The univariate ones map a keyed uniform number through
-their quantile function, so a sample keeps its rank when its distribution changes.
+A distribution maps a keyed uniform number through its quantile function (``quantile(u)``, the
+inverse of ``cdf(x)``), so a sample keeps its rank when its distribution changes. Distributions are
+made of distributions: mixed, truncated, conditioned on another parameter, correlated with it,
+widened, emphasised, adapted to the network's errors, moved along a curriculum. A system checks its
+parameters together (``as_parameters``) and draws them together (``draw_parameters``).
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-from ipads_stream.core.errors import ConfigError
-from ipads_stream.core.units import dimension, units_of
+from ipads_stream.distributions.adaptive import Adaptive
 from ipads_stream.distributions.beta import Beta
 from ipads_stream.distributions.choice import Choice
+from ipads_stream.distributions.conditional import Conditional
 from ipads_stream.distributions.constant import Constant
+from ipads_stream.distributions.correlated import Correlated
+from ipads_stream.distributions.curriculum import Curriculum
 from ipads_stream.distributions.discrete_uniform import DiscreteUniform
+from ipads_stream.distributions.emphasized import Emphasized
+from ipads_stream.distributions.empirical import Empirical
+from ipads_stream.distributions.given import Given
+from ipads_stream.distributions.histogram import Histogram
+from ipads_stream.distributions.joint import draw_parameters, importance_weights
 from ipads_stream.distributions.log_uniform import LogUniform
+from ipads_stream.distributions.mixture import Mixture
 from ipads_stream.distributions.normal import Normal
+from ipads_stream.distributions.parameters import Parameter, as_distribution, as_parameters
+from ipads_stream.distributions.proportional import Proportional
+from ipads_stream.distributions.schedules import (
+    CosineSchedule,
+    LinearSchedule,
+    PiecewiseSchedule,
+    StepSchedule,
+)
+from ipads_stream.distributions.truncated import Truncated
 from ipads_stream.distributions.uniform import Uniform
 from ipads_stream.distributions.univariate import Distribution
+from ipads_stream.distributions.widened import Widened
 
 __all__ = [
+    "Adaptive",
     "Beta",
     "Choice",
+    "Conditional",
     "Constant",
+    "Correlated",
+    "CosineSchedule",
+    "Curriculum",
     "DiscreteUniform",
     "Distribution",
+    "Emphasized",
+    "Empirical",
+    "Given",
+    "Histogram",
+    "LinearSchedule",
     "LogUniform",
+    "Mixture",
     "Normal",
+    "Parameter",
+    "PiecewiseSchedule",
+    "Proportional",
+    "StepSchedule",
+    "Truncated",
     "Uniform",
+    "Widened",
     "as_distribution",
+    "as_parameters",
+    "draw_parameters",
+    "importance_weights",
 ]
-
-
-def as_distribution(
-    name: str,
-    value: Any,
-    *,
-    within: tuple[float, float],
-    quantity: str = "number",
-    integer: bool = False,
-) -> Distribution:
-    """The distribution of one parameter of a system, checked; a bare number is a Constant in SI.
-
-    Args:
-        name: key of the parameter, for errors.
-        value: a distribution or a number.
-        within: closed interval (SI) that must hold the whole support.
-        quantity: dimension that the unit must have, e.g. ``time``.
-        integer: whether only whole numbers make sense.
-
-    Raises:
-        ConfigError: neither a number nor a distribution, wrong unit, support outside ``within``.
-    """
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        value = Constant(value=value)
-    elif not isinstance(value, Distribution):
-        raise ConfigError(name, value, "a number or a distribution")
-    elif dimension(value.unit) != quantity and value.unit != "":
-        raise ConfigError(f"{name}.unit", value.unit, f"one of {units_of(quantity)} ({quantity})")
-    low, high = value.support
-    if low < within[0] or high > within[1]:
-        allowed = f"support within [{within[0]:g}, {within[1]:g}] (SI)"
-        raise ConfigError(name, (low, high), allowed)
-    if integer and not value.is_integer:
-        raise ConfigError(name, value, "whole numbers only (DiscreteUniform, Choice, Constant)")
-    return value

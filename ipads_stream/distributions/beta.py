@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import betaincinv
+from scipy.special import betainc, betaincinv
 
 from ipads_stream.core.errors import ConfigError
+from ipads_stream.distributions.given import UNCONDITIONAL, Given
 from ipads_stream.distributions.univariate import Distribution
 
 
@@ -34,6 +35,14 @@ class Beta(Distribution):
     def support(self) -> tuple[float, float]:
         return self._si(self.low), self._si(self.high)
 
-    def quantile(self, u: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    def quantile(
+        self, u: Float[np.ndarray, "..."], given: Given = UNCONDITIONAL
+    ) -> Float[np.ndarray, "..."]:
         low, high = self.support
         return np.clip(low + (high - low) * betaincinv(self.a, self.b, u), low, high)
+
+    def cdf(
+        self, x: Float[np.ndarray, "..."], given: Given = UNCONDITIONAL
+    ) -> Float[np.ndarray, "..."]:
+        low, high = self.support
+        return betainc(self.a, self.b, np.clip((np.asarray(x) - low) / (high - low), 0.0, 1.0))

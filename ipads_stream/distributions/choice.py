@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float
 
 from ipads_stream.core.errors import ConfigError
-from ipads_stream.distributions.univariate import Distribution, finite_number
+from ipads_stream.distributions.given import UNCONDITIONAL, Given
+from ipads_stream.distributions.univariate import Distribution, finite_numbers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,37 +22,57 @@ class Choice(Distribution):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "values", _numbers("values", self.values))
-        if self.weights is None:
-            return
-        object.__setattr__(self, "weights", _numbers("weights", self.weights))
-        if len(self.weights) != len(self.values):
-            allowed = f"as many as values ({len(self.values)})"
-            raise ConfigError("weights", self.weights, allowed)
-        if min(self.weights) < 0 or not sum(self.weights) > 0:
-            raise ConfigError("weights", self.weights, "none below 0, at least one above 0")
+        object.__setattr__(self, "values", finite_numbers("values", self.values))
+        if self.weights is not None:
+            weights = shares("weights", self.weights, of="values", count=len(self.values))
+            object.__setattr__(self, "weights", weights)
 
-    def _weights(self) -> tuple[float, ...]:
-        return (1.0,) * len(self.values) if self.weights is None else self.weights
+    @cached_property
+    def _possible(self) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+        """Values in rising order, SI, and the probability up to each."""
+        weights = np.ones(len(self.values)) if self.weights is None else np.array(self.weights)
+        order = np.argsort(self.values, kind="stable")
+        order = order[weights[order] > 0]
+        values = np.array([self._si(self.values[k]) for k in order])
+        return values, np.cumsum(weights[order]) / np.sum(weights)
 
     @property
     def support(self) -> tuple[float, float]:
-        possible = [v for v, w in zip(self.values, self._weights(), strict=True) if w > 0]
-        return self._si(min(possible)), self._si(max(possible))
+        values, _ = self._possible
+        return float(values[0]), float(values[-1])
 
     @property
     def is_integer(self) -> bool:
         return all(self._si(value).is_integer() for value in self.values)
 
-    def quantile(self, u: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-        weights = np.array(self._weights())
-        edges = np.cumsum(weights) / np.sum(weights)
+    @property
+    def atoms(self) -> Float[np.ndarray, " n"]:
+        return self._possible[0]
+
+    def quantile(
+        self, u: Float[np.ndarray, "..."], given: Given = UNCONDITIONAL
+    ) -> Float[np.ndarray, "..."]:
+        values, edges = self._possible
         # The last edge may round to just below 1; no number may fall beyond the last value.
-        chosen = np.searchsorted(edges[:-1], u, side="right")
-        return np.array([self._si(value) for value in self.values])[chosen]
+        return values[np.searchsorted(edges[:-1], u, side="right")]
+
+    def cdf(
+        self, x: Float[np.ndarray, "..."], given: Given = UNCONDITIONAL
+    ) -> Float[np.ndarray, "..."]:
+        values, edges = self._possible
+        up_to = np.concatenate([[0.0], edges[:-1], [1.0]])
+        return up_to[np.searchsorted(values, x, side="right")]
 
 
-def _numbers(name: str, values: object) -> tuple[float, ...]:
-    if not isinstance(values, (list, tuple)) or not values:
-        raise ConfigError(name, values, "a list of at least one number")
-    return tuple(finite_number(f"{name}[{i}]", value) for i, value in enumerate(values))
+def shares(name: str, values: object, *, of: str, count: int) -> tuple[float, ...]:
+    """Numbers none below 0 and at least one above, one for each element of ``of``.
+
+    Raises:
+        ConfigError: they are not.
+    """
+    numbers = finite_numbers(name, values)
+    if len(numbers) != count:
+        raise ConfigError(name, numbers, f"as many as {of} ({count})")
+    if min(numbers) < 0 or not sum(numbers) > 0:
+        raise ConfigError(name, numbers, "none below 0, at least one above 0")
+    return numbers

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from ipads_stream.distributions.given import UNCONDITIONAL, Given
 from ipads_stream.distributions.univariate import Distribution
 
 
@@ -28,5 +29,16 @@ class Constant(Distribution):
     def is_integer(self) -> bool:
         return self._si(self.value).is_integer()
 
-    def quantile(self, u: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    @property
+    def atoms(self) -> Float[np.ndarray, " n"]:
+        return np.array([self._si(self.value)])
+
+    def quantile(
+        self, u: Float[np.ndarray, "..."], given: Given = UNCONDITIONAL
+    ) -> Float[np.ndarray, "..."]:
         return np.full(u.shape, self._si(self.value))
+
+    def cdf(
+        self, x: Float[np.ndarray, "..."], given: Given = UNCONDITIONAL
+    ) -> Float[np.ndarray, "..."]:
+        return (np.asarray(x) >= self._si(self.value)).astype(np.float64)

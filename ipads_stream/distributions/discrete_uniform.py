@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ipads_stream.core.errors import ConfigError
+from ipads_stream.distributions.given import UNCONDITIONAL, Given
 from ipads_stream.distributions.univariate import Distribution
 
 
@@ -39,6 +40,22 @@ class DiscreteUniform(Distribution):
     def is_integer(self) -> bool:
         return self._si(1.0).is_integer()
 
-    def quantile(self, u: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    @property
+    def atoms(self) -> Float[np.ndarray, " n"]:
+        return self._si(1.0) * np.arange(self.low, self.high + 1.0)
+
+    def quantile(
+        self, u: Float[np.ndarray, "..."], given: Given = UNCONDITIONAL
+    ) -> Float[np.ndarray, "..."]:
         count = self.high - self.low + 1
         return self._si(1.0) * (self.low + np.floor(u * count))
+
+    def cdf(
+        self, x: Float[np.ndarray, "..."], given: Given = UNCONDITIONAL
+    ) -> Float[np.ndarray, "..."]:
+        x, step = np.asarray(x, dtype=np.float64), self._si(1.0)
+        whole = np.floor(np.clip(x / step, self.low - 1, self.high))
+        # The quotient may round across a whole number: compare with the product that is drawn.
+        whole = np.where(step * (whole + 1) <= x, whole + 1, whole)
+        whole = np.where(step * whole > x, whole - 1, whole)
+        return np.clip((whole - self.low + 1) / (self.high - self.low + 1), 0.0, 1.0)

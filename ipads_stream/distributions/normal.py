@@ -10,6 +10,7 @@ from jaxtyping import Float
 from scipy.special import ndtr, ndtri
 
 from ipads_stream.core.errors import ConfigError
+from ipads_stream.distributions.given import UNCONDITIONAL, Given
 from ipads_stream.distributions.univariate import Distribution, finite_number
 
 
@@ -56,7 +57,9 @@ class Normal(Distribution):
         high = math.inf if self.high is None else self._si(self.high)
         return low, high
 
-    def quantile(self, u: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    def quantile(
+        self, u: Float[np.ndarray, "..."], given: Given = UNCONDITIONAL
+    ) -> Float[np.ndarray, "..."]:
         a, b = self._bounds()
         if a > 0:
             z = -ndtri(ndtr(-b) + (1.0 - u) * (ndtr(-a) - ndtr(-b)))
@@ -64,3 +67,12 @@ class Normal(Distribution):
             z = ndtri(ndtr(a) + u * (ndtr(b) - ndtr(a)))
         low, high = self.support
         return np.clip(self._si(self.mean) + self._si(self.std) * z, low, high)
+
+    def cdf(
+        self, x: Float[np.ndarray, "..."], given: Given = UNCONDITIONAL
+    ) -> Float[np.ndarray, "..."]:
+        a, b = self._bounds()
+        z = np.clip((np.asarray(x) - self._si(self.mean)) / self._si(self.std), a, b)
+        if a > 0:
+            return 1.0 - (ndtr(-z) - ndtr(-b)) / (ndtr(-a) - ndtr(-b))
+        return (ndtr(z) - ndtr(a)) / (ndtr(b) - ndtr(a))

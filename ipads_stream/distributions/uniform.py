@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ipads_stream.core.errors import ConfigError
+from ipads_stream.distributions.given import UNCONDITIONAL, Given
 from ipads_stream.distributions.univariate import Distribution
 
 
@@ -28,6 +29,14 @@ class Uniform(Distribution):
     def support(self) -> tuple[float, float]:
         return self._si(self.low), self._si(self.high)
 
-    def quantile(self, u: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    def quantile(
+        self, u: Float[np.ndarray, "..."], given: Given = UNCONDITIONAL
+    ) -> Float[np.ndarray, "..."]:
         low, high = self.support
         return np.clip(low + u * (high - low), low, high)
+
+    def cdf(
+        self, x: Float[np.ndarray, "..."], given: Given = UNCONDITIONAL
+    ) -> Float[np.ndarray, "..."]:
+        low, high = self.support
+        return np.clip((np.asarray(x) - low) / (high - low), 0.0, 1.0)

@@ -51,7 +51,7 @@ def simulate(system: System, keys: Keys, xp: Any) -> Sample:
             one = Keys(keys.seed, keys.split, np.array([index], dtype=np.uint64))
             params: Arrays = {}
             try:
-                params = system.draw(one, one.indices.astype(np.float64))
+                params = system.draw(one, progress_of(one))
                 system.render(params, one, xp)
             except Exception as culprit:
                 reason = f"{type(culprit).__name__}: {culprit}"
@@ -60,8 +60,18 @@ def simulate(system: System, keys: Keys, xp: Any) -> Sample:
 
 
 def _simulate(system: System, keys: Keys, xp: Any) -> Sample:
-    params = system.draw(keys, keys.indices.astype(np.float64))
+    params = system.draw(keys, progress_of(keys))
     return system.render(params, keys, xp)
+
+
+def progress_of(keys: Keys) -> np.ndarray:
+    """Where samples stand in the course of training: their index; past its end in other splits.
+
+    So that validation and test see what a curriculum leads to, not where it starts.
+    """
+    if keys.split.partition("/")[0] == "train":
+        return keys.indices.astype(np.float64)
+    return np.full(keys.indices.shape, np.inf)
 
 
 def is_finite(sample: Sample, xp: Any) -> np.ndarray:

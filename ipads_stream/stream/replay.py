@@ -13,6 +13,7 @@ import numpy as np
 from ipads_stream.core.description import config_hash
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.sample import Sample
+from ipads_stream.stream.adaptation import with_shares
 from ipads_stream.stream.stream import Stream
 from ipads_stream.systems import System
 
@@ -55,7 +56,7 @@ def replay(
         allowed = f"{here}, the hash of the configuration given"
         raise ConfigError("record.config_hash", record["config_hash"], allowed)
     stream = Stream(
-        system,
+        with_shares(system, record.get("shares")),
         seed=record["seed"],
         split=record["split"],
         batch_size=1,

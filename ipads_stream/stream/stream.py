@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,37 +24,15 @@ from ipads_stream.core.description import config_hash
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.random import Keys
 from ipads_stream.core.sample import Provenance, Sample
+from ipads_stream.stream.adaptation import ShareTable, frozen
 from ipads_stream.stream.device import Device
-from ipads_stream.stream.failure import POLICIES, complete, handle_nonfinite, simulate
-from ipads_stream.stream.produce import produce
+from ipads_stream.stream.echo import at_step, echoed
+from ipads_stream.stream.failure import POLICIES
+from ipads_stream.stream.timings import Timings
 from ipads_stream.systems import System
 
 STATE_VERSION = 1
 KEPT = 1000  # of the last failures
-
-
-@dataclass
-class Timings:
-    """Where the time of one step went.
-
-    Attributes:
-        wait: s the consumer waited for this batch.
-        generation: s it took to make this batch (in a producer thread, or inline).
-        step: s from this delivery to the previous one.
-        queued: batches that lay ready when this one was asked for.
-        samples: in this batch, on this rank.
-    """
-
-    wait: float = 0.0
-    generation: float = 0.0
-    step: float = 0.0
-    queued: int = 0
-    samples: int = 0
-
-    @property
-    def stall(self) -> float:
-        """Share of the step that the consumer spent waiting."""
-        return self.wait / self.step if self.step > 0 else 0.0
 
 
 class Stream(IterableDataset):
@@ -71,6 +50,8 @@ class Stream(IterableDataset):
         threads: producing threads; 0 makes each batch when it is asked for.
         depth: batches made ahead.
         echo: times each batch is made once and delivered in a row (1: every batch is new).
+        adapt_every: deliveries after which the shares of adaptive distributions change; they hold
+            from one such block later on (stream/adaptation.py).
         on_nonfinite: "raise", "substitute" or "mask" (stream/failure.py).
         rank, world_size: share of this process; by default those of torch.distributed.
 
@@ -95,6 +76,7 @@ class Stream(IterableDataset):
         threads: int = 1,
         depth: int = 4,
         echo: int = 1,
+        adapt_every: int = 100,
         on_nonfinite: str = "raise",
         rank: int | None = None,
         world_size: int | None = None,
@@ -105,6 +87,7 @@ class Stream(IterableDataset):
             ("threads", threads, 0),
             ("depth", depth, 1),
             ("echo", echo, 1),
+            ("adapt_every", adapt_every, 1),
             ("rank", rank, 0),
             ("world_size", world_size, 1),
         ):
@@ -128,6 +111,10 @@ class Stream(IterableDataset):
         self.timings = Timings()
         self.num_failures = 0
         self.failures: list[dict[str, Any]] = []
+        self.table = ShareTable(system, batch_size=batch_size, echo=echo, every=adapt_every)
+        if self.table.adaptive and adapt_every < (depth + 1) * echo + 1:
+            allowed = f"at least {(depth + 1) * echo + 1}, more than is made ahead (depth, echo)"
+            raise ConfigError("adapt_every", adapt_every, allowed)
         self._lock = threading.Lock()
         self._jumps = self._iterators = 0
         self._share()
@@ -147,7 +134,7 @@ class Stream(IterableDataset):
     def batch(self, step: int) -> Sample:
         """Batch ``step`` of this rank; the same whether reached by iterating or asked for."""
         device = Device.of(self.device)
-        return self._deliver(_at(step, self._batch(step // self.echo, device)[0]), device)
+        return self._deliver(at_step(step, self._batch(step // self.echo, device)[0]), device)
 
     def _share(self) -> tuple[int, int]:
         """First row of this rank in a batch, and its number of rows."""
@@ -164,8 +151,12 @@ class Stream(IterableDataset):
         rows = self.batch_size // world_size
         return rank * rows, rows
 
-    def _batch(self, number: int, device: Device) -> tuple[Sample, float]:
+    def _batch(
+        self, number: int, device: Device, table: ShareTable | None = None
+    ) -> tuple[Sample, float]:
         """This rank's share of the batch made as the ``number``-th, delivered ``echo`` times."""
+        if table is not None:
+            table.note_made((number + 1) * self.batch_size - 1)
         first, rows = self._share()
         start = number * self.batch_size + first
         indices = np.arange(start, start + rows, dtype=np.uint64)
@@ -179,11 +170,8 @@ class Stream(IterableDataset):
         keys = Keys(self.seed, self.split, indices)
         # What is not finite is the policy's business, not a warning's.
         with device, np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            sample = simulate(self.system, keys, self.xp)
-            sample, events = (
-                (complete(sample), [])
-                if raw
-                else handle_nonfinite(sample, self.system, keys, self.xp, self.on_nonfinite)
+            sample, events, shares = self.table.simulate(
+                keys, self.xp, None if raw else self.on_nonfinite
             )
             provenance = Provenance(
                 system=self.system.name,
@@ -199,6 +187,7 @@ class Stream(IterableDataset):
                 failures=tuple(
                     event | {"step": step, "config_hash": self.config_hash} for event in events
                 ),
+                shares=shares,
             )
             sample = device.hand_over(replace(sample, provenance=provenance))
         return sample, time.perf_counter() - started
@@ -228,8 +217,15 @@ class Stream(IterableDataset):
         newest = self._iterators
         last = time.perf_counter()
         while True:
-            jumps = self._jumps
-            made = self._echoed(self.step, device)
+            jumps, table = self._jumps, self.table
+            made = echoed(
+                partial(self._batch, device=device, table=table),
+                self.step,
+                echo=self.echo,
+                threads=self.threads,
+                depth=self.depth,
+                device=device,
+            )
             try:
                 while jumps == self._jumps:
                     asked = time.perf_counter()
@@ -254,30 +250,35 @@ class Stream(IterableDataset):
             finally:
                 made.close()
 
-    def _echoed(
-        self, step: int, device: Device
-    ) -> Generator[tuple[Sample, float, int], None, None]:
-        """From batch ``step`` on: the batch, the seconds it took (0: a repeat), and batches ready.
+    # Adapting
 
-        Repeats are copies, so that a consumer that changes a batch changes no later one.
+    def feed_back(
+        self,
+        batch: Sample,
+        errors: torch.Tensor | Mapping[str, torch.Tensor],
+        total: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    ) -> None:
+        """Tells how large the network's errors were, for the distributions that follow them.
+
+        Call it after each training step, in the order of the batches, on all ranks; nothing is
+        copied from the device until a block of ``adapt_every`` deliveries ends. A batch that was
+        counted before (after resuming) is passed over.
+
+        Args:
+            batch: that was trained on, as delivered.
+            errors: at least 0, (B,) for each sample, or name of the parameter -> (B, ...) for each
+                of its draws; what is not finite (NaN: an absent peak) does not count.
+            total: sum of a tensor over all ranks (all-reduce); None: there is one rank.
+
+        Raises:
+            ConfigError: errors of another shape.
+            RuntimeError: too late, samples that these errors should shape have been made.
         """
-        made = produce(
-            lambda number: self._batch(number, device),
-            step // self.echo,
-            threads=self.threads,
-            depth=self.depth,
-        )
-        try:
-            while True:
-                (batch, generation), queued = next(made)
-                for _ in range(step % self.echo, self.echo - 1):
-                    device.receive(batch)  # the copy reads it on the consumer's CUDA stream
-                    yield _at(step, _copy(batch)), generation, queued
-                    step, generation = step + 1, 0.0
-                yield _at(step, batch), generation, queued
-                step += 1
-        finally:
-            made.close()
+        self.table.feed_back(batch, errors, total)
+
+    def frozen_system(self) -> System:
+        """The system with the newest shares for good: ``describe`` gives its YAML."""
+        return frozen(self.system, self.table.shares(len(self.table.history)))
 
     # State
 
@@ -286,8 +287,13 @@ class Stream(IterableDataset):
         return self.state_at(self.step)
 
     def state_at(self, step: int) -> dict[str, Any]:
-        """The state in which batch ``step`` is the next to be delivered."""
-        return {
+        """The state in which batch ``step`` is the next to be delivered.
+
+        Where something adapts, the errors of all batches before ``step`` should have been fed back;
+        batches from ``step`` on whose errors were are not counted again.
+        """
+        table = {"table": self.table.state()} if self.table.adaptive else {}
+        return table | {
             "version": STATE_VERSION,
             "system": self.system.name,
             "config_hash": self.config_hash,
@@ -306,34 +312,17 @@ class Stream(IterableDataset):
         """
         here = self.state_at(0)
         for key, value in here.items():
-            if key == "step":
+            if key in ("step", "table"):
                 continue
             if state.get(key) != value:
                 raise ConfigError(f"state.{key}", state.get(key), f"{value!r}, as this stream has")
         step = state.get("step")
         if isinstance(step, bool) or not isinstance(step, int) or step < 0:
             raise ConfigError("state.step", step, "a whole number, at least 0")
+        if self.table.adaptive:
+            self.table = self.table.restored(state.get("table"), self.device)
         self.step = step
         self._jumps += 1
-
-
-def _at(step: int, batch: Sample) -> Sample:
-    """The batch as it is delivered at ``step``; its failures count at the first step only."""
-    assert batch.provenance is not None
-    if batch.provenance.step == step:
-        return batch
-    return replace(batch, provenance=replace(batch.provenance, step=step, failures=()))
-
-
-def _copy(batch: Sample) -> Sample:
-    """The batch in memory of its own, on the current CUDA stream."""
-    return replace(
-        batch,
-        inputs={name: tensor.clone() for name, tensor in batch.inputs.items()},
-        targets={name: tensor.clone() for name, tensor in batch.targets.items()},
-        params={name: np.array(array) for name, array in batch.params.items()},
-        weight=batch.weight.clone(),
-    )
 
 
 def _as_indices(indices: Sequence[int]) -> np.ndarray:

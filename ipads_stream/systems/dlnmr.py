@@ -18,19 +18,25 @@ from ipads_stream.acquisition.noise import complex_noise
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.random import Keys
 from ipads_stream.core.sample import Arrays, Sample
-from ipads_stream.distributions import Distribution, as_distribution
+from ipads_stream.distributions import (
+    Distribution,
+    Parameter,
+    as_parameters,
+    draw_parameters,
+    importance_weights,
+)
 from ipads_stream.physics.exponentials import damped_exponentials
 from ipads_stream.physics.spectrum import spectrum
 
-# parameter -> (dimension, closed interval that must hold its support)
-PARAMETERS: dict[str, tuple[str, tuple[float, float]]] = {
-    "num_peaks": ("number", (1, 256)),
-    "amplitude": ("number", (0.0, math.inf)),
-    "frequency": ("frequency", (-math.inf, math.inf)),
-    "phase": ("angle", (-math.inf, math.inf)),
-    "decay": ("time", (1e-6, math.inf)),
-    "rate": ("number", (0.0, 1.0)),
-    "snr": ("number", (1e-3, math.inf)),
+PEAK = ("peak",)
+PARAMETERS = {
+    "num_peaks": Parameter(within=(1, 256), integer=True),
+    "amplitude": Parameter(within=(0.0, math.inf), axes=PEAK),
+    "frequency": Parameter(quantity="frequency", axes=PEAK),
+    "phase": Parameter(quantity="angle", axes=PEAK),
+    "decay": Parameter(quantity="time", within=(1e-6, math.inf), axes=PEAK),
+    "rate": Parameter(within=(0.0, 1.0)),
+    "snr": Parameter(within=(1e-3, math.inf), optional=True),
 }
 
 
@@ -69,13 +75,9 @@ class DLNMR:
     schedule: str = "poisson_gap"
 
     def __post_init__(self) -> None:
-        for key, (quantity, within) in PARAMETERS.items():
-            value = getattr(self, key)
-            if key == "snr" and value is None:
-                continue
-            integer = key == "num_peaks"
-            checked = as_distribution(key, value, within=within, quantity=quantity, integer=integer)
-            object.__setattr__(self, key, checked)
+        values = {name: getattr(self, name) for name in PARAMETERS}
+        for name, checked in as_parameters(values, PARAMETERS).items():
+            object.__setattr__(self, name, checked)
         if isinstance(self.points, bool) or not isinstance(self.points, int) or self.points < 2:
             raise ConfigError("points", self.points, "a whole number, at least 2")
         if (
@@ -97,20 +99,24 @@ class DLNMR:
         return int(self.num_peaks.support[1])
 
     def draw(self, keys: Keys, progress: np.ndarray) -> Arrays:
-        peaks = (self.max_peaks,)
-        num_peaks = self.num_peaks.draw(keys["num_peaks"], (), progress).astype(np.int64)
-        present = np.arange(self.max_peaks) < num_peaks[:, None]
-        params = {
-            "num_peaks": num_peaks,
-            "amplitude": self.amplitude.draw(keys["amplitude"], peaks, progress) * present,
-            "frequency": self.frequency.draw(keys["frequency"], peaks, progress),
-            "phase": self.phase.draw(keys["phase"], peaks, progress),
-            "decay": self.decay.draw(keys["decay"], peaks, progress),
-            "rate": self.rate.draw(keys["rate"], (), progress),
-        }
-        if self.snr is not None:
-            params["snr"] = self.snr.draw(keys["snr"], (), progress)
+        axes = {PEAK: (self.max_peaks,), (): ()}
+        shapes = {name: axes[rule.axes] for name, rule in PARAMETERS.items()}
+        params: Arrays = draw_parameters(
+            {name: (value, shapes[name]) for name, value in self._distributions().items()},
+            keys,
+            progress,
+        )
+        params["num_peaks"] = params["num_peaks"].astype(np.int64)
+        params["amplitude"] *= self._present("amplitude", params)
         return params
+
+    def _present(self, name: str, params: Arrays) -> np.ndarray | bool:
+        is_peaks = PARAMETERS[name].axes == PEAK
+        return np.arange(self.max_peaks) < params["num_peaks"][:, None] if is_peaks else True
+
+    def _distributions(self) -> dict[str, Distribution]:
+        values = {name: getattr(self, name) for name in PARAMETERS}
+        return {name: value for name, value in values.items() if value is not None}
 
     def forward(self, params: Arrays) -> Any:
         """The full, noise-free signal (B, N); differentiable for torch parameters."""
@@ -143,4 +149,5 @@ class DLNMR:
             inputs={"fid": xp.where(mask, measured, xp.zeros_like(full)), "mask": mask},
             targets={"spectrum": target},
             params=params,
+            weight=importance_weights(self._distributions(), params, self._present),
         )

@@ -1,0 +1,85 @@
+"""A distribution whose regions are drawn as often as the network errs there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float
+
+from ipads_stream.core.errors import ConfigError
+from ipads_stream.distributions.emphasized import ROUNDING, Emphasized
+from ipads_stream.distributions.regions import Reshared, at_most
+from ipads_stream.distributions.univariate import finite_numbers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adaptive(Reshared):
+    """Share of region k: ``floor p_k + (1 - floor) e_k / sum e``, at most ``limit p_k``.
+
+    p is the natural share and e the running error, ``e <- memory e + (1 - memory) mean error`` of
+    each block of batches. What adapts is not here: the stream holds the table of shares (see
+    stream/adaptation.py) and gives every block of samples this distribution with its ``shares``, so
+    a draw stays a pure function of configuration, seed, split, index and table.
+
+    Attributes:
+        floor: 0 < floor <= 1, what is kept of the natural share: no region is forgotten.
+        limit: above 1, the most that the share of a region is raised by.
+        memory: 0 <= memory < 1, of the running error from block to block.
+        shares: q_k; None: natural.
+    """
+
+    floor: float = 0.3
+    limit: float = 10.0
+    memory: float = 0.9
+    shares: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._number("floor", "limit", "memory")
+        if not 0 < self.floor <= 1:
+            raise ConfigError("floor", self.floor, "above 0, at most 1")
+        if not self.limit > 1:
+            raise ConfigError("limit", self.limit, "above 1")
+        if not 0 <= self.memory < 1:
+            raise ConfigError("memory", self.memory, "at least 0, below 1")
+        if self.shares is not None:
+            object.__setattr__(self, "shares", finite_numbers("shares", self.shares))
+            if len(self.shares) != len(self.edges) + 1:
+                allowed = f"one more than edges ({len(self.edges) + 1})"
+                raise ConfigError("shares", self.shares, allowed)
+            if abs(sum(self.shares) - 1.0) > ROUNDING:
+                raise ConfigError("shares", self.shares, f"of sum 1, not {sum(self.shares):g}")
+            for i, (p, q) in enumerate(zip(self.natural, self.shares, strict=True)):
+                if q < 0 or (q > 0) != (p > 0):
+                    allowed = "above 0 where the distribution has something, else 0"
+                    raise ConfigError(f"shares[{i}]", q, allowed)
+
+    @property
+    def stands_outermost(self) -> bool:
+        return True
+
+    @cached_property
+    def sampled(self) -> Float[np.ndarray, " regions"]:
+        return self.natural if self.shares is None else np.array(self.shares)
+
+    def following(self, errors: Sequence[float]) -> Adaptive:
+        """The same with the shares that follow the running errors of the regions (none below 0)."""
+        running = np.where(self.natural > 0, np.asarray(errors, dtype=np.float64), 0.0)
+        if not running.sum() > 0:
+            return replace(self, shares=None)
+        shares = self.floor * self.natural + (1.0 - self.floor) * running / running.sum()
+        shares = at_most(shares, np.minimum(self.limit * self.natural, 1.0))
+        return replace(self, shares=tuple((shares / shares.sum()).tolist()))
+
+    def frozen(self) -> Emphasized:
+        """The distribution as it stands, for a configuration in which nothing adapts."""
+        return Emphasized(
+            distribution=self.distribution,
+            edges=self.edges,
+            weighted=self.weighted,
+            unit=self.unit,
+            shares=tuple(self.sampled.tolist()),
+        )

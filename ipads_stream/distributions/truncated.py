@@ -1,0 +1,163 @@
+"""A distribution cut to an interval whose ends are numbers or the values of other parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from ipads_stream.core.errors import ConfigError
+from ipads_stream.distributions.given import UNCONDITIONAL, Given
+from ipads_stream.distributions.parts import as_part, common_unit
+from ipads_stream.distributions.univariate import Distribution
+
+LEAST = 1e-12  # probability that an interval must hold to be cut to
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truncated(Distribution):
+    """``F^-1(u) = G^-1(G(a-) + u (G(b) - G(a-)))``, G of ``distribution``, a and b the ends.
+
+    Attributes:
+        distribution: that is cut.
+        low, high: ends, in ``unit`` (by default that of ``distribution``); both belong to it.
+        above, below: names of other parameters of the same sample whose values are ends, too:
+            T2 with ``below: T1`` is never longer than T1.
+    """
+
+    distribution: Distribution
+    low: float | None = None
+    high: float | None = None
+    above: str | None = None
+    below: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "distribution", as_part("distribution", self.distribution))
+        object.__setattr__(self, "unit", common_unit(self.unit, self.parts))
+        for name in ("low", "high"):
+            if getattr(self, name) is not None:
+                self._number(name)
+        for name in ("above", "below"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, str) or not value):
+                raise ConfigError(name, value, "the name of another parameter")
+        if all(getattr(self, name) is None for name in ("low", "high", "above", "below")):
+            raise ConfigError("low", None, "at least one of low, high, above, below")
+        low, high = self._ends()
+        if not low <= high:
+            raise ConfigError("low", self.low, f"at most high={self.high:g}")
+        part = self.distribution
+        inner_low, inner_high = part.support
+        if low > inner_high or high < inner_low:
+            key = "low" if low > inner_high else "high"
+            allowed = f"an end within the distribution, {inner_low:g} to {inner_high:g} (SI)"
+            raise ConfigError(key, getattr(self, key), allowed)
+        if not (part.conditions or part.varies):
+            held = float(part.cdf(np.array(high)) - part.cdf_below(np.array(low)))
+            if held < LEAST:
+                key = "high" if self.low is None else "low"
+                allowed = f"an interval with a probability of at least {LEAST:g}, not {held:.2g}"
+                raise ConfigError(key, getattr(self, key), allowed)
+
+    @property
+    def parts(self) -> dict[str, Distribution]:
+        return {"distribution": self.distribution}
+
+    @cached_property
+    def conditions(self) -> dict[str, str]:
+        own = {"above": self.above, "below": self.below}
+        inner = {f"distribution.{k}": name for k, name in self.distribution.conditions.items()}
+        return inner | {key: name for key, name in own.items() if name is not None}
+
+    def _ends(self) -> tuple[float, float]:
+        low = -math.inf if self.low is None else self._si(self.low)
+        high = math.inf if self.high is None else self._si(self.high)
+        return low, high
+
+    @property
+    def support(self) -> tuple[float, float]:
+        return self.support_given({})
+
+    def support_given(self, supports: Mapping[str, tuple[float, float]]) -> tuple[float, float]:
+        """The interval that holds every draw, given the supports of other parameters.
+
+        Raises:
+            ConfigError: for some values of another parameter nothing is left to draw.
+        """
+        low, high = self._ends()
+        try:
+            inner_low, inner_high = self.distribution.support_given(supports)
+        except ConfigError as error:
+            raise error.under("distribution") from None
+        low, high = max(low, inner_low), min(high, inner_high)
+        above, below = supports.get(self.above or ""), supports.get(self.below or "")
+        # Where another parameter can leave a single point, no distribution is left.
+        if below is not None and below[0] <= low:
+            self._refuse("below", f"{below[0]:g}, and this one starts at {low:g} (SI)")
+        if above is not None and above[1] >= high:
+            self._refuse("above", f"{above[1]:g}, and this one ends at {high:g} (SI)")
+        if above is not None and below is not None and above[1] >= below[0]:
+            self._refuse("above", f"{above[1]:g}, and {self.below} reaches {below[0]:g} (SI)")
+        return (
+            low if above is None else max(low, above[0]),
+            high if below is None else min(high, below[1]),
+        )
+
+    def _refuse(self, key: str, reached: str) -> None:
+        allowed = f"a parameter that always leaves something to draw; it reaches {reached}"
+        raise ConfigError(key, getattr(self, key), allowed)
+
+    @property
+    def is_integer(self) -> bool:
+        return self.distribution.is_integer
+
+    @property
+    def atoms(self) -> Float[np.ndarray, " n"]:
+        low, high = self._ends()
+        atoms = self.distribution.atoms
+        return atoms[(atoms >= low) & (atoms <= high)]
+
+    def _interval(self, given: Given) -> tuple[Any, Any, Any, Any]:
+        """Both ends, and the probability that the inner distribution has below and up to them."""
+        if not self.conditions and not self.varies:
+            return self._fixed
+        low, high = self._ends()
+        ends = np.array(low), np.array(high)
+        if self.above is not None:
+            ends = np.maximum(low, given.value(self.above)), ends[1]
+        if self.below is not None:
+            ends = ends[0], np.minimum(high, given.value(self.below))
+        part = self.distribution
+        before, up_to = part.cdf_below(ends[0], given), part.cdf(ends[1], given)
+        if np.any(up_to <= before):
+            raise ValueError(
+                f"Truncated: nothing of {type(part).__name__} lies between {np.max(ends[0]):g} and "
+                f"{np.min(ends[1]):g} (SI) for the values of {', '.join(self.conditions.values())}"
+            )
+        return *ends, before, up_to
+
+    @cached_property
+    def _fixed(self) -> tuple[Any, Any, Any, Any]:
+        low, high = map(np.array, self._ends())
+        return low, high, self.distribution.cdf_below(low), self.distribution.cdf(high)
+
+    def quantile(
+        self, u: Float[np.ndarray, "..."], given: Given = UNCONDITIONAL
+    ) -> Float[np.ndarray, "..."]:
+        low, high, before, up_to = self._interval(given)
+        x = self.distribution.quantile(before + u * (up_to - before), given)
+        return x if self.is_integer else np.clip(x, low, high)
+
+    def cdf(
+        self, x: Float[np.ndarray, "..."], given: Given = UNCONDITIONAL
+    ) -> Float[np.ndarray, "..."]:
+        low, high, before, up_to = self._interval(given)
+        inside = self.distribution.cdf(np.minimum(x, high), given) - before
+        share = np.clip(inside / (up_to - before), 0.0, 1.0)
+        return np.where(np.asarray(x) < low, 0.0, np.where(np.asarray(x) >= high, 1.0, share))
