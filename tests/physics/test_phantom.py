@@ -1,0 +1,124 @@
+"""Phantoms: what is refused, and spins made of maps."""
+
+from __future__ import annotations
+
+import math
+
+import array_api_strict
+import numpy as np
+import pytest
+import torch
+
+from ipads_stream.core.constants import GAMMA_BAR_1H
+from ipads_stream.physics import bloch
+from ipads_stream.physics.phantom import Phantom, from_maps
+from ipads_stream.physics.waveforms import Waveforms
+
+PLACES = np.zeros((4, 3))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"position": np.zeros((4, 2))}, r"position"),
+        ({"position": np.full((4, 3), np.nan)}, "position=nan: finite"),
+        ({"M0": -1.0}, "M0=-1.0: a finite number from 0"),
+        ({"M0": np.ones(3)}, r"M0: shape \(3,\)"),
+        ({"T1": np.array([1.0, 1, 0, 1])}, "T1=0.0: a positive time"),
+        ({"T2": -0.1}, "T2=-0.1: a positive time"),
+        ({"T1": 0.1, "T2": 0.3}, r"T2=0.3: at most 2 T1 = 0.2 s"),
+        ({"df": np.inf}, "df=inf: a finite number of Hz"),
+        ({"B1": np.nan}, "B1=nan"),
+        ({"T2p": 0.0}, "T2p=0.0: a positive time"),
+        ({"D": -1e-9}, "D=-1e-09: a finite number of m"),
+        ({"sensitivity": np.ones((2, 3), complex)}, "sensitivity|N"),
+        ({"sensitivity": np.full((2, 4), np.nan + 0j)}, "sensitivity="),
+        ({"voxel": (1e-3, 1e-3)}, r"voxel: shape \(2,\)"),
+        ({"voxel": (1e-3, -1e-3, 0.0)}, "voxel=-0.001"),
+        ({"T1": np.ones((2, 4)), "df": np.ones((3, 4))}, r"df: batch axes \(3,\); \(2,\)"),
+    ],
+)
+def test_wrong_fields_are_named(fields, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        Phantom(**{"position": PLACES, **fields})
+
+
+def test_infinite_T2_leaves_transverse_relaxation_out():
+    assert math.isinf(Phantom(PLACES, T1=1.0).T2)
+
+
+def test_batch_axes_are_those_of_all_fields():
+    coils = np.ones((5, 1, 2, 4), complex)
+    phantom = Phantom(PLACES, T1=np.ones((3, 4)), df=np.zeros((5, 1, 1)), sensitivity=coils)
+    assert phantom.batch == (5, 3)
+    assert phantom.num_spins == 4
+
+
+@pytest.mark.parametrize(
+    "convert", [np.asarray, array_api_strict.asarray, torch.from_numpy], ids=["np", "strict", "pt"]
+)
+def test_spins_of_maps(convert):
+    """Middle voxel at the isocentre, empty voxels dropped, isochromats inside their voxel."""
+    M0 = np.zeros((4, 5), "f4")
+    M0[2, 2], M0[0, 4] = 2, 3
+    T1 = np.arange(20.0, dtype="f4").reshape(4, 5) + 1
+    phantom = from_maps(convert(M0), (1e-3, 2e-3), T1=convert(T1), T2=0.1, isochromats=(2, 2))
+    assert phantom.num_spins == 8
+    assert str(phantom.position.dtype).endswith("float32")
+    assert type(phantom.M0) is type(convert(M0))
+    places, density = np.asarray(phantom.position), np.asarray(phantom.M0)
+    T1 = np.asarray(phantom.T1)
+    at = T1 == 13
+    assert np.allclose(places[at].mean(0), 0)
+    assert np.allclose(sorted(set(np.round(1e6 * places[at][:, 0]))), [-250, 250])
+    assert np.allclose(sorted(set(np.round(1e6 * places[at][:, 1]))), [-500, 500])
+    assert np.allclose(places[T1 == 5].mean(0), (-2e-3, 4e-3, 0))
+    assert np.isclose(density[at].sum(), 2)
+    assert np.isclose(density.sum(), 5)
+
+
+def test_spins_of_volumes_in_a_batch_with_coils():
+    rng = np.random.default_rng(0)
+    M0 = rng.uniform(size=(2, 3, 4, 6)) * (rng.random((3, 4, 6)) < 0.5)
+    coils = rng.normal(size=(2, 5, 3, 4, 6)) + 0j
+    df = rng.normal(size=(3, 4, 6))
+    phantom = from_maps(M0, (1e-3, 1e-3, 2e-3), df=df, sensitivity=coils, isochromats=(1, 2, 1))
+    kept = (M0 != 0).any(0)
+    N = 2 * kept.sum()
+    assert phantom.position.shape == (N, 3)
+    assert phantom.M0.shape == (2, N)
+    assert phantom.sensitivity.shape == (2, 5, N)
+    i, j, k = np.nonzero(kept)
+    assert np.array_equal(phantom.df[::2], df[kept])
+    assert np.array_equal(phantom.sensitivity[:, :, 1::2], coils[:, :, i, j, k])
+    middle = 0.5 * (phantom.position[::2] + phantom.position[1::2])
+    assert np.allclose(middle, np.stack([i - 1, j - 2, 2 * (k - 3)], 1) * 1e-3)
+
+
+def test_isochromats_show_dephasing_within_the_voxel():
+    """A gradient turns once across a voxel: one spin keeps its signal, nine lose it."""
+    M0, spacing = np.ones((1, 1)), (4e-3, 4e-3)
+    gradient = np.array([[1 / (4e-3 * GAMMA_BAR_1H * 1e-3), 0, 0]])
+    once = Waveforms(
+        np.zeros(1, complex), gradient, np.full(1, 1e-3), np.ones(1, bool), np.zeros(1)
+    )
+    for parts, left in ((1, 1.0), (9, 0.0)):
+        phantom = from_maps(M0, spacing, isochromats=(parts, 1))
+        M = np.tile([1.0, 0, 0], (parts, 1)) * phantom.M0[:, None]
+        assert abs(abs(bloch.signal(once, phantom, M=M)[0]) - left) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"spacing": (1e-3,)}, "spacing="),
+        ({"spacing": (1e-3, 0.0)}, "spacing="),
+        ({"isochromats": (2, 0)}, "isochromats="),
+        ({"isochromats": (1, 1, 2)}, "isochromats="),
+        ({"T1": np.ones((3, 3))}, r"T1: shape \(3, 3\); \(4, 5\)"),
+    ],
+)
+def test_wrong_maps_are_refused(changed, message):
+    arguments = {"spacing": (1e-3, 1e-3), **changed}
+    with pytest.raises(ValueError, match=message):
+        from_maps(np.ones((4, 5)), **arguments)
