@@ -7,7 +7,7 @@ drops returns to the generating stream, which may overwrite it while training st
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -31,12 +31,88 @@ def to_torch(array: Any) -> torch.Tensor:
 
 def is_traced(tensor: torch.Tensor) -> bool:
     """Whether torch follows the tensor: for a gradient, as a dual number, in vmap, in a graph."""
+    return wants_gradient(tensor) or is_transformed(tensor)
+
+
+def wants_gradient(tensor: torch.Tensor) -> bool:
+    """Whether torch follows the tensor for reverse mode alone, which ``with_adjoint`` serves."""
+    return tensor.requires_grad and torch.is_grad_enabled() and not is_transformed(tensor)
+
+
+def is_transformed(tensor: torch.Tensor) -> bool:
+    """Whether the tensor is a dual number, in vmap or torch.func, or in a graph being compiled."""
     return (
-        (tensor.requires_grad and torch.is_grad_enabled())
-        or torch.compiler.is_compiling()
+        torch.compiler.is_compiling()
         or torch._C._functorch.is_functorch_wrapped_tensor(tensor)
         or torch.autograd.forward_ad.unpack_dual(tensor).tangent is not None
     )
+
+
+def with_adjoint(
+    compute: Callable[..., Any],
+    pull_back: Callable[..., tuple[Any, ...]],
+    *tensors: torch.Tensor,
+) -> torch.Tensor:
+    """What ``compute`` makes of the tensors, with ``pull_back`` as its derivative in reverse mode.
+
+    Both run on NumPy or CuPy arrays over the tensors' memory, which they must not change. The
+    derivative has none of its own: asking for it is an error.
+
+    Args:
+        compute: arrays to an array; not one that shares memory with them.
+        pull_back: (cotangent, *arrays) to one gradient or None per array, in its shape; of a
+            complex array conjugate, as torch has it: d/d(real part) + i d/d(imaginary part).
+        tensors: on one device; none dual, in vmap or in a graph (``is_transformed``).
+    """
+    out: torch.Tensor = _Adjoint.apply(compute, pull_back, *tensors)
+    return out
+
+
+class _Adjoint(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, compute: Any, pull_back: Any, *tensors: torch.Tensor) -> torch.Tensor:
+        ctx.pull_back = pull_back
+        ctx.save_for_backward(*tensors)
+        with views(*tensors) as arrays:
+            return _owned(compute(*arrays))
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        tensors = ctx.saved_tensors
+        with torch.no_grad(), views(cotangent.contiguous(), *tensors) as (first, *arrays):
+            slopes = ctx.pull_back(first, *arrays)
+            found = [None if slope is None else _owned(slope) for slope in slopes]
+        grads = [
+            None if x is None else x.to(tensor.dtype).reshape(tensor.shape)
+            for x, tensor in zip(found, tensors, strict=True)
+        ]
+        if torch.is_grad_enabled():
+            grads = [None if x is None else _Once.apply(x, cotangent, *tensors) for x in grads]
+        return None, None, *grads
+
+
+class _Once(torch.autograd.Function):
+    """A slope that cannot be followed further.
+
+    torch's once_differentiable takes it for a constant where the cotangent is one.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, slope: torch.Tensor, *sources: torch.Tensor) -> torch.Tensor:
+        return slope.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: torch.Tensor) -> Any:
+        raise RuntimeError(
+            "this derivative is written by hand and has none itself: a second derivative is that "
+            "of the formula (such as bloch.evolve_formula)"
+        )
+
+
+def _owned(array: Any) -> torch.Tensor:
+    """The array as a tensor in torch's memory where it lies on a GPU."""
+    tensor = to_torch(array)
+    return tensor.clone() if tensor.is_cuda else tensor
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ as exp(-2 pi i df t). Fields are constant within a step.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +15,22 @@ import numpy as np
 from jaxtyping import Complex, Float
 
 from ipads_stream.core.backend import cuda_module, is_cupy, is_numpy, is_torch, launch, namespace
-from ipads_stream.core.constants import GAMMA_1H
+from ipads_stream.physics.bloch_adjoint import slopes
 from ipads_stream.physics.bloch_arguments import (
     SPINS,
-    as_float64,
     check_shapes,
     check_values,
-    columns,
-    rows,
+    merged,
+    played,
     tolerance_of,
 )
 from ipads_stream.physics.bloch_formula import evolve_formula, free_precession
+from ipads_stream.physics.bloch_signal import signal, signal_formula
 from ipads_stream.physics.kernels import bloch as lanes
 
 _CUDA_TEXT = Path(__file__).parent / "kernels" / "bloch.cu"
 
-__all__ = ["evolve", "evolve_formula", "free_precession"]
+__all__ = ["evolve", "evolve_formula", "free_precession", "signal", "signal_formula"]
 
 
 def evolve(
@@ -54,6 +55,9 @@ def evolve(
     A step without RF is exact whatever its length. A step with RF is a rotation between two halves
     of relaxation, cut into equal parts or replaced by the exponential of its generator where that
     would be off by more than the tolerance.
+
+    Of tensors it is differentiable in all arguments: once by the kernel's adjoint, and as often as
+    wanted, forward and in vmap by ``evolve_formula``.
 
     Args:
         M: magnetisation at the start, (N, 3); the result has its dtype and its precision.
@@ -86,15 +90,36 @@ def evolve(
         _fill(out, arguments, tolerance)
         return out
     if is_torch(M):
-        from ipads_stream.core.handover import is_traced, views
+        from ipads_stream.core.handover import is_transformed, wants_gradient, with_adjoint
 
         tensors = {name: x for name, x in arguments.items() if is_torch(x)}
-        if not any(is_traced(x) for x in tensors.values()):
-            out = namespace(M).asarray(M, copy=True).contiguous()
-            with views(*tensors.values(), out) as (*arrays, target):
-                _fill(target, arguments | dict(zip(tensors, arrays, strict=True)), tolerance)
-            return out
+        if not any(map(is_transformed, tensors.values())):
+            wanted = frozenset(name for name, x in tensors.items() if wants_gradient(x))
+            compute, pull_back = _both_ways(arguments, tuple(tensors), wanted, tolerance)
+            return with_adjoint(compute, pull_back, *tensors.values())
     return evolve_formula(M, b1, gradient, dt, **spins, tolerance=tolerance)
+
+
+def _both_ways(
+    arguments: dict[str, Any],
+    names: tuple[str, ...],
+    wanted: frozenset[str],
+    tolerance: float | None,
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """evolve of arrays that stand for some of the arguments, and its derivative backward."""
+
+    def compute(*arrays: Any) -> Any:
+        given = arguments | dict(zip(names, arrays, strict=True))
+        out = namespace(given["M"]).array(given["M"], order="C")
+        _fill(out, given, tolerance)
+        return out
+
+    def pull_back(cotangent: Any, *arrays: Any) -> tuple[Any, ...]:
+        given = arguments | dict(zip(names, arrays, strict=True))
+        found = slopes(cotangent, given, tolerance, wanted=wanted)
+        return tuple(found.get(name) for name in names)
+
+    return compute, pull_back
 
 
 def _fill(out: Any, arguments: dict[str, Any], tolerance: float | None) -> None:
@@ -102,13 +127,7 @@ def _fill(out: Any, arguments: dict[str, Any], tolerance: float | None) -> None:
     xp, tolerance = namespace(out), tolerance_of(out, tolerance)
     if is_numpy(out):
         check_values(arguments, arrays=True)
-    b1, gradient, dt = (arguments[name] for name in ("b1", "gradient", "dt"))
-    half = -0.5 * GAMMA_1H * as_float64(xp, dt, out)
-    real, imaginary, slope = (
-        xp.astype(x, xp.float64) for x in (xp.real(b1), xp.imag(b1), gradient)
-    )
-    steps = xp.stack(columns(xp, real, imaginary, slope, half), axis=-1)
-    spins = xp.stack(rows(xp, out, **{name: arguments[name] for name in SPINS}))
+    steps, spins = played(xp, arguments)
     if out.shape[0] == 0:
         return
     if is_cupy(out):
@@ -126,16 +145,7 @@ def _fill(out: Any, arguments: dict[str, Any], tolerance: float | None) -> None:
             out,
         )
         return
-    steps = _merged(steps)
+    steps, _ = merged(steps)
     table = np.empty((steps.shape[0], lanes.COLUMNS), out.dtype)
     lanes.shaped(steps, table)
     lanes.bloch(steps, table, spins, tolerance, out)
-
-
-def _merged(steps: np.ndarray) -> np.ndarray:
-    """Make one step of those without RF that follow one another: they commute."""
-    free = (steps[:, 0] == 0) & (steps[:, 1] == 0)
-    if not np.any(free[1:] & free[:-1]):
-        return steps
-    first = np.flatnonzero(np.concatenate(([True], ~(free[1:] & free[:-1]))))
-    return np.add.reduceat(steps, first, axis=0)

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from ipads_stream.core.backend import device_of, namespace
 from ipads_stream.core.constants import GAMMA_1H
@@ -15,20 +16,33 @@ SPINS = ("position", "df", "T1", "T2", "B1", "M0")
 
 
 def as_float64(xp: Any, x: Any, like: Any) -> Any:
+    """A number or an array x of the library xp in float64, on the device of like."""
     if hasattr(x, "shape"):
         return xp.astype(x, xp.float64)
     return xp.asarray(float(x), dtype=xp.float64, device=device_of(like))
 
 
 def columns(xp: Any, real: Any, imaginary: Any, gradient: Any, half: Any) -> Any:
-    """Per step the half angles by RF about x and y, by gradients per metre, and dt."""
+    """Per step the half angles by RF about x and y, by gradients per metre, and dt.
+
+    Args:
+        xp: the array library.
+        real, imaginary: of the RF, T, (K,).
+        gradient: T/m, (K, 3).
+        half: -gamma dt / 2, rad/T, a number or (K,).
+    """
     waveforms = (real, imaginary, *(gradient[:, i] for i in range(3)))
     dt = half / (-0.5 * GAMMA_1H)
     return (*(half * w for w in waveforms), xp.broadcast_to(dt, real.shape))
 
 
 def rows(xp: Any, M: Any, position: Any, df: Any, T1: Any, T2: Any, B1: Any, M0: Any) -> Any:
-    """Per spin x, y, z, half angle by df per second, B1, 1/T1, 1/T2 and M0, (N,) in float64."""
+    """Per spin x, y, z, half angle by df per second, B1, 1/T1, 1/T2 and M0, (N,) in float64.
+
+    Args:
+        xp: the array library.
+        M, position, df, T1, T2, B1, M0: as of evolve.
+    """
 
     def row(x: Any) -> Any:
         return xp.broadcast_to(as_float64(xp, x, M), M.shape[:1])
@@ -37,13 +51,44 @@ def rows(xp: Any, M: Any, position: Any, df: Any, T1: Any, T2: Any, B1: Any, M0:
     return tuple(map(row, (*place, -math.pi * df, B1, 1 / T1, 1 / T2, M0)))
 
 
+def played(xp: Any, arguments: dict[str, Any]) -> tuple[Any, Any]:
+    """Columns of the steps, (K, 6), and rows of the spins, (8, N), as the kernels take them.
+
+    Args:
+        xp: the array library.
+        arguments: of evolve by name.
+    """
+    M, b1 = arguments["M"], arguments["b1"]
+    half = -0.5 * GAMMA_1H * as_float64(xp, arguments["dt"], M)
+    waveforms = xp.real(b1), xp.imag(b1), arguments["gradient"]
+    real, imaginary, gradient = (xp.astype(x, xp.float64) for x in waveforms)
+    steps = xp.stack(columns(xp, real, imaginary, gradient, half), axis=-1)
+    return steps, xp.stack(rows(xp, M, **{name: arguments[name] for name in SPINS}))
+
+
+def merged(steps: Float[np.ndarray, "K 6"]) -> tuple[np.ndarray, np.ndarray]:
+    """One step of those without RF that follow one another, which commute; and where each went.
+
+    Args:
+        steps: as of ``played``.
+    """
+    free = (steps[:, 0] == 0) & (steps[:, 1] == 0)
+    begins = np.concatenate(([True], ~(free[1:] & free[:-1])))[: len(steps)]
+    group = np.cumsum(begins) - 1
+    if len(steps) == 0 or np.all(begins):
+        return steps, group
+    return np.add.reduceat(steps, np.flatnonzero(begins), axis=0), group
+
+
 def tolerance_of(M: Any, tolerance: float | None) -> float:
+    """The tolerance, or that of the precision of M."""
     if tolerance is not None:
         return tolerance
     return 1e-6 if str(M.dtype).endswith("float32") else 1e-8
 
 
 def check_shapes(M: Any, b1: Any, gradient: Any, dt: Any, spins: dict[str, Any]) -> None:
+    """Refuse M, b1, gradient, dt and spins, by name, of shapes that do not fit."""
     xp = namespace(*(x for x in (M, b1, gradient, dt, *spins.values()) if hasattr(x, "shape")))
     if not (M.ndim == 2 and M.shape[1] == 3):
         raise ValueError(f"M: shape {tuple(M.shape)}; (N, 3) is allowed")
@@ -66,7 +111,7 @@ def check_shapes(M: Any, b1: Any, gradient: Any, dt: Any, spins: dict[str, Any])
 
 
 def check_values(arguments: dict[str, Any], arrays: bool) -> None:
-    """Refuse values that make no sense, of numbers or also of NumPy arrays."""
+    """Refuse arguments whose values make no sense: numbers and, where asked, NumPy arrays."""
     rules = {
         "dt": (lambda x: (x > 0) & np.isfinite(x), "a positive and finite time in s"),
         "T1": (lambda x: x > 0, "a positive time in s"),

@@ -27,7 +27,7 @@ def moled(
     offsets_x: list[float] | None = None,
     offsets_y: list[float] | None = None,
     crushing: float = 4.0,
-    dwell: float = 11.6e-6,
+    dwell: float = 12e-6,
     scanner: Scanner | None = None,
 ) -> Sequence:
     """Echoes with 2 (refocusing_time - t_n) of T2 decay, one per excitation, apart in k-space.
