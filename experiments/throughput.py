@@ -1,240 +1,74 @@
-"""Rates of generation and hand-over, each beside its comparison and its floor, in one run.
+"""Rates beside those of others and the limit of the processor, each row in one run.
 
-    python experiments/throughput.py [out=experiments/results/throughput-NAME.json] [quick]
+    python experiments/throughput.py [row=NAME,...] [out=FILE.json] [quick]
 
-Medians of repeated calls. "2 threads" are two Python threads on halves of the batch (the kernels
-release the interpreter lock). The floor is the processor's float32 multiply-add rate, measured in
-the same run by a C loop (needs g++), or else by a matrix product.
+Rows: stream (signals, hand-over), bloch (isochromats and their gradients), signal (whole images),
+epg, bloch_mcconnell, distributions; all where none is named. What a row measures says its file in
+experiments/rates/. Peers are measured where they can be imported: pip install '.[peers]'. Every row
+runs in a process of its own, one after the other. Rows that a file of results holds already and
+that are not measured again stay in it.
+
+"1 thread" is per second of processor time of the thread, which other work disturbs least; "2
+threads" is by the clock, on a machine that should do nothing else meanwhile.
 """
 
 from __future__ import annotations
 
-import ctypes
+import importlib
 import json
 import platform
-import resource
-import shutil
-import subprocess
 import sys
-import tempfile
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import torch
+from rates.floor import processor
+from tqdm import tqdm
 
-from ipads_stream import Stream, __version__, load_system
-from ipads_stream.acquisition.masks import num_sampled
-from ipads_stream.acquisition.poisson_gap import poisson_gap
+from ipads_stream import ConfigError, __version__
 from ipads_stream.core.files import write_text
-from ipads_stream.core.random import Keys, normal, words
-from ipads_stream.physics.exponentials import damped_exponentials
-from ipads_stream.stream.bench import hand_over, median_seconds
 
-SIGNALS, POINTS, PEAKS = 4096, 256, 10
-FLOP = 8  # per point and peak: a complex multiplication and addition
-
-PEAK_LOOP = """
-typedef float lanes __attribute__((vector_size(64)));
-float peak(long n) {
-  lanes a[12], x = {0}, y = {0};
-  for (int k = 0; k < 12; ++k) a[k] = y + (float)k;
-  for (int l = 0; l < 16; ++l) { x[l] = 0.999f; y[l] = 1e-3f; }
-  for (long i = 0; i < n; ++i)
-    for (int k = 0; k < 12; ++k) a[k] = a[k] * x + y;
-  float s = 0;
-  for (int k = 0; k < 12; ++k) for (int l = 0; l < 16; ++l) s += a[k][l];
-  return s;
-}
-"""
+ROWS = ("stream", "bloch", "signal", "epg", "bloch_mcconnell", "distributions")
 
 
-def on_halves(call: Callable[[slice], object], pool: ThreadPoolExecutor) -> Callable[[], object]:
-    """One call on the whole batch as two calls on halves of it, at once."""
-    halves = (slice(0, SIGNALS // 2), slice(SIGNALS // 2, SIGNALS))
-    return lambda: list(pool.map(call, halves))
+def measured(row: str, quick: bool) -> dict[str, Any]:
+    """The numbers of one row."""
+    return importlib.import_module(f"rates.{row}").measure(quick)
 
 
-def fma_peak(seconds: float) -> dict[str, float]:
-    """float32 GFLOP/s of dependent-free multiply-adds on 1 and 2 threads."""
-    if shutil.which("g++") is None:
-        rates = {}
-        a = torch.ones(2048, 2048)
-        for threads in (1, 2):
-            torch.set_num_threads(threads)
-            rates[str(threads)] = 2 * 2048**3 / median_seconds(lambda: a @ a, seconds) / 1e9
-        return rates
-    with tempfile.TemporaryDirectory() as folder:
-        source, library = Path(folder) / "peak.c", Path(folder) / "peak.so"
-        source.write_text(PEAK_LOOP)
-        flags = ("-x", "c", "-O3", "-march=native", "-ffast-math", "-shared", "-fPIC")
-        subprocess.run(["g++", *flags, str(source), "-o", str(library)], check=True)
-        peak = ctypes.CDLL(str(library)).peak
-        peak.restype = ctypes.c_float
-        count = 4_000_000
-        flop = count * 12 * 16 * 2
-        one = flop / median_seconds(lambda: peak(ctypes.c_long(count)), seconds) / 1e9
-        with ThreadPoolExecutor(2) as pool:
-            run = lambda _: peak(ctypes.c_long(count))  # noqa: E731
-            two = 2 * flop / median_seconds(lambda: list(pool.map(run, (0, 1))), seconds) / 1e9
-    return {"1": one, "2": two}
-
-
-def exponentials(seconds: float, pool: ThreadPoolExecutor) -> dict[str, float]:
-    """Signals per second of the kernel and of direct complex exponentials."""
-    keys = Keys(0, "throughput", np.arange(SIGNALS, dtype=np.uint64))
-    system = load_system("dlnmr", [f"points={POINTS}", f"num_peaks={PEAKS}"])
-    params = system.draw(keys, keys.indices.astype(float))
-    peaks = [params[name] for name in ("amplitude", "frequency", "phase", "decay")]
-    n = np.arange(POINTS)
-
-    def kernel(rows: slice) -> object:
-        return damped_exponentials(*(p[rows] for p in peaks), points=POINTS, dtype="complex64")
-
-    def direct(rows: slice) -> object:
-        a, f, phi, tau = (p[rows, :, None].astype(np.float32) for p in peaks)
-        rate = (2j * np.pi * f - 1 / tau).astype(np.complex64)
-        return ((a * np.exp(1j * phi)) * np.exp(rate * n.astype(np.float32))).sum(axis=1)
-
-    def direct_torch() -> object:
-        a, f, phi, tau = (torch.from_numpy(p.astype(np.float32))[..., None] for p in peaks)
-        t = torch.arange(POINTS, dtype=torch.float32)
-        return (a * torch.exp(torch.complex(-t / tau, 2 * np.pi * f * t + phi))).sum(1)
-
-    def keyed() -> object:
-        names = ("amplitude", "frequency", "phase", "decay")
-        return [words(keys["num_peaks"], 1), *(words(keys[name], PEAKS) for name in names)]
-
-    whole = slice(0, SIGNALS)
-    exact = damped_exponentials(*peaks, points=POINTS, dtype="complex128")
-    error = np.linalg.norm(kernel(whole) - exact) / np.linalg.norm(exact)
-    torch.set_num_threads(2)
-    one = median_seconds(lambda: kernel(whole), seconds)
-    return {
-        "kernel_1_thread": SIGNALS / one,
-        "kernel_2_threads": SIGNALS / median_seconds(on_halves(kernel, pool), seconds),
-        "numpy_direct": SIGNALS / median_seconds(lambda: direct(whole), seconds),
-        "torch_direct_2_threads": SIGNALS / median_seconds(direct_torch, seconds),
-        "relative_error": float(error),
-        "keyed_words_share_of_fid_1_thread": median_seconds(keyed, seconds) / one,
+def main(words: list[str]) -> int:
+    if "-h" in words or "--help" in words:
+        print(__doc__)
+        return 0
+    quick = "quick" in words
+    options = dict(word.partition("=")[::2] for word in words if word != "quick")
+    rows = [row for row in options.pop("row", ",".join(ROWS)).split(",") if row]
+    out = options.pop("out", None)
+    if options:
+        raise ConfigError("argument", next(iter(options)), "row, out, quick")
+    for row in rows:
+        if row not in ROWS:
+            raise ConfigError("row", row, f"one or more of {', '.join(ROWS)}")
+    path = None if out is None else Path(out)
+    results = json.loads(path.read_text()) if path is not None and path.is_file() else {}
+    results |= {
+        "version": __version__,
+        "processor": processor(),
+        "python": platform.python_version(),
     }
-
-
-def pairs(seconds: float, pool: ThreadPoolExecutor) -> dict[str, float]:
-    """Seconds for 40,000 complete pairs of the default system, and their parts on one thread."""
-    system = load_system("dlnmr", ["rate=0.25"])
-    batch = 1000
-
-    def make(start: int) -> object:
-        keys = Keys(0, "train", np.arange(start, start + batch, dtype=np.uint64))
-        return system.render(system.draw(keys, keys.indices.astype(float)), keys, np)
-
-    starts = range(0, 40_000, batch)
-    keys = Keys(0, "train", np.arange(batch, dtype=np.uint64))
-    params = system.draw(keys, keys.indices.astype(float))
-    random = np.random.Generator(np.random.Philox(key=0))
-    counts = num_sampled(params["rate"], system.points)
-
-    def unkeyed() -> object:
-        shape = (batch, system.max_peaks)
-        return [random.random(batch), *(random.random(shape) for _ in range(4)),
-                random.random((batch, system.points))]  # fmt: skip
-
-    def keyed() -> object:
-        names = ("amplitude", "frequency", "phase", "decay")
-        drawn = [words(keys[n], system.max_peaks) for n in names]
-        return [words(keys["num_peaks"], 1), *drawn, words(keys["mask"], system.points)]
-
-    one = median_seconds(lambda: [make(start) for start in starts[:4]], seconds) * 10
-    peaks = [params[name] for name in ("amplitude", "frequency", "phase", "decay")]
-    signals = median_seconds(
-        lambda: damped_exponentials(*peaks, points=system.points, dtype="complex64"), seconds
-    )
-    return {
-        "pairs_40000_s_1_thread": one,
-        "pairs_40000_s_2_threads": median_seconds(lambda: list(pool.map(make, starts)), seconds),
-        "us_per_pair_1_thread": one / 40_000 * 1e6,
-        "us_draw_parameters": median_seconds(lambda: system.draw(keys, keys.indices), seconds)
-        / batch
-        * 1e6,
-        "us_mask": median_seconds(lambda: poisson_gap(keys["mask"], system.points, counts), seconds)
-        / batch
-        * 1e6,
-        "us_fid": signals / batch * 1e6,
-        "us_all_keyed_words": median_seconds(keyed, seconds) / batch * 1e6,
-        "us_unkeyed_numbers": median_seconds(unkeyed, seconds) / batch * 1e6,
-    }
-
-
-def random_numbers(seconds: float) -> dict[str, float]:
-    """Million values per second and thread."""
-    keys = Keys(0, "throughput", np.arange(SIGNALS, dtype=np.uint64))
-    random = np.random.Generator(np.random.Philox(key=0))
-    count = 1024
-    shape = (SIGNALS, count)
-    million = SIGNALS * count / 1e6
-    return {
-        "words": million / median_seconds(lambda: words(keys["w"], count), seconds),
-        "normals": million / median_seconds(lambda: normal(keys["n"], (count,)), seconds),
-        "numpy_philox_normals_unkeyed": million
-        / median_seconds(lambda: random.standard_normal(shape, np.float32), seconds),
-        "torch_normals_unkeyed": million
-        / median_seconds(lambda: torch.randn(SIGNALS, count, generator=torch.Generator()), seconds),
-    }
-
-
-def stream(seconds: float, batches: int) -> dict[str, float]:
-    """Hand-over of a ready batch, and growth of memory over many batches."""
-    system = load_system("dlnmr")
-    ready = Stream(system, batch_size=64, device="cpu", threads=0).batch(0)
-    small = Stream(load_system("dlnmr", ["points=16", "num_peaks=1"]), batch_size=8, device="cpu")
-    iterator = iter(small)
-    for _ in range(max(1, batches // 10)):
-        next(iterator)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for _ in range(batches):
-        next(iterator)
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    return {
-        "hand_over_ready_batch_ms": 1e3 * hand_over(ready, seconds),
-        "batches": batches,
-        "memory_growth_MB": grown / 1e3,
-    }
-
-
-def main(arguments: list[str]) -> None:
-    out = next((a.partition("=")[2] for a in arguments if a.startswith("out=")), None)
-    seconds, batches = (0.05, 200) if "quick" in arguments else (1.5, 100_000)
-    with ThreadPoolExecutor(2) as pool:
-        results: dict[str, object] = {
-            "version": __version__,
-            "processor": _processor(),
-            "python": platform.python_version(),
-            "fma_peak_gflops": fma_peak(seconds),
-            "exponentials_4096x256x10": exponentials(seconds, pool),
-            "pairs": pairs(seconds, pool),
-            "random_numbers_M_per_s": random_numbers(seconds),
-            "stream": stream(seconds, batches),
-        }
-    rates, peak = results["exponentials_4096x256x10"], results["fma_peak_gflops"]
-    flop = FLOP * POINTS * PEAKS
-    results["ratios"] = {
-        "kernel_over_numpy_direct": rates["kernel_2_threads"] / rates["numpy_direct"],
-        "kernel_over_torch_direct": rates["kernel_2_threads"] / rates["torch_direct_2_threads"],
-        "share_of_fma_peak_1_thread": rates["kernel_1_thread"] * flop / 1e9 / peak["1"],
-        "share_of_fma_peak_2_threads": rates["kernel_2_threads"] * flop / 1e9 / peak["2"],
-    }
-    print(json.dumps(results, indent=1))
-    if out:
-        write_text(Path(out), json.dumps(results, indent=1) + "\n")
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    names = [line.partition(":")[2].strip() for line in lines.splitlines() if "model name" in line]
-    return f"{names[0]} x {len(names)}" if names else platform.processor()
+    for row in tqdm(rows, desc="rows", disable=not sys.stderr.isatty()):
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            results[row] = pool.submit(measured, row, quick).result()
+        if path is not None:  # as soon as it is known: a later row may fail
+            write_text(path, json.dumps(results, indent=1) + "\n")
+    print(json.dumps({row: results[row] for row in rows}, indent=1))
+    return 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except ConfigError as error:
+        print(f"throughput.py: {error}\n\n{__doc__}", file=sys.stderr)
+        sys.exit(2)

@@ -13,7 +13,9 @@ import hashlib, sys
 import numpy as np
 from ipads_stream import Stream, load_system
 from ipads_stream.core.random import Keys, normal, words
-from ipads_stream.physics import bloch, epg
+from ipads_stream.physics import bloch, bloch_mcconnell, epg
+from ipads_stream.physics.phantom import Phantom
+from ipads_stream.sequences.gradient_echo import gradient_echo
 from ipads_stream.physics.exponentials import damped_exponentials
 
 def told(*arrays):
@@ -21,6 +23,16 @@ def told(*arrays):
     for array in arrays:
         sha.update(np.ascontiguousarray(array).tobytes())
     print(sha.hexdigest())
+
+def gradients():
+    import torch
+    tissue = [torch.tensor(x, requires_grad=True) for x in ([0.5, 1.0], [0.05, 0.1])]
+    flip = torch.full((20,), 0.5, requires_grad=True)
+    epg.fisp(flip, torch.zeros(20), 0.01, 0.005, *tissue, orders=20).abs().sum().backward()
+    rf = torch.full((9,), 1e-6 + 0j, dtype=torch.complex64, requires_grad=True)
+    M = torch.tensor([[0.0, 0.0, 1.0]] * 2)
+    bloch.evolve(M, rf, torch.zeros(9, 3), 1e-4, T1=tissue[0], T2=tissue[1]).sum().backward()
+    return [x.grad.numpy() for x in (*tissue, flip, rf)]
 
 keys = Keys(0, "train", np.arange(100, dtype=np.uint64))
 parts = {
@@ -33,6 +45,16 @@ parts = {
             load_system("dlnmr"), device="cpu").sample(range(100)).inputs.values())),
     "epg": lambda: told(epg.fisp(np.linspace(0.1, 1, 40), np.zeros(40), 0.01, 0.005,
         np.float32([0.5, 1.0]), np.float32([0.05, 0.1]), orders=20)),
+    "train": lambda: told(epg.train(*epg.spin_echoes(np.full(9, 3.0), np.zeros(9), 0.01),
+        T1=np.float32([0.5, 1.0]), T2=np.float32([0.05, 0.1]))),
+    "mcconnell": lambda: told(bloch_mcconnell.z_spectrum(
+        [{"fraction": 1.0, "T1": 1.0, "T2": 0.1, "shift_ppm": 0.0},
+         {"fraction": 1e-3, "T1": 1.0, "T2": 0.01, "exchange": 100.0, "shift_ppm": 3.5}],
+        np.linspace(-5, 5, 11),
+        {"amplitude": 2e-6, "duration": 0.05, "gap": 0.01, "number": 5}, 3.0)),
+    "signal": lambda: told(bloch.signal(gradient_echo(matrix=8), Phantom(
+        np.float32(np.linspace(-0.05, 0.05, 60)).reshape(20, 3), T1=1.0, T2=0.1))),
+    "gradients": lambda: told(*gradients()),
     "bloch": lambda: told(bloch.evolve(np.tile(np.float32([0, 0, 1]), (40, 1)),
         np.full(30, 1e-6 + 0j), np.full((30, 3), 1e-3), 1e-5,
         position=np.linspace(-0.01, 0.01, 120).reshape(40, 3), T1=1.0, T2=0.1)),
@@ -52,7 +74,9 @@ def digests(cache, *names):
 
 @pytest.mark.slow
 def test_compiled_and_cached_kernels_agree_bit_for_bit(tmp_path):
-    names = ("random", "fid", "stream", "epg", "bloch")
+    names = (
+        "random", "fid", "stream", "epg", "train", "mcconnell", "signal", "gradients", "bloch",
+    )  # fmt: skip
     compiled = digests(tmp_path / "a", *names)
     assert digests(tmp_path / "a", *names) == compiled
     # In another order, each in a process of its own: the cache is filled piece by piece.

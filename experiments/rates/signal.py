@@ -1,7 +1,5 @@
 """Rate of whole signals beside their floor and beside steps of torch and NumPy, in one run.
 
-    python experiments/signal_throughput.py [out=experiments/results/signal-NAME.json] [quick]
-
 2D gradient-echo EPI of a 64 x 64 map with 9 isochromats per voxel, float32. One thread: the least
 processor time of repeated calls, other work aside; two threads: median of wall time, two Python
 threads on halves of a batch. The floor is what the multiply-adds alone would take: 8 flop per spin
@@ -11,25 +9,18 @@ linear.
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import functools
-import json
 import resource
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import torch
-from bloch_throughput import FLOP, least_processor_seconds
-from throughput import PEAK_LOOP
+from rates.bloch import FLOP
+from rates.floor import fma_peak, least_processor_seconds
 
 from ipads_stream.core.constants import GAMMA_1H, GAMMA_BAR_1H
-from ipads_stream.core.files import write_text
 from ipads_stream.physics import bloch
 from ipads_stream.physics.phantom import Phantom, from_maps
 from ipads_stream.physics.waveforms import Waveforms
@@ -82,19 +73,6 @@ def exponent(
         )
     slope = np.polyfit(np.log(numbers), np.log(seconds), 1)[0]
     return {"numbers": numbers, "seconds": seconds, "exponent": float(slope)}
-
-
-def peak_rate(repeats: int) -> float:
-    """float32 GFLOP/s of multiply-adds that depend on nothing, per second of processor time."""
-    with tempfile.TemporaryDirectory() as folder:
-        source, library = Path(folder) / "peak.c", Path(folder) / "peak.so"
-        source.write_text(PEAK_LOOP)
-        flags = ("-x", "c", "-O3", "-march=native", "-ffast-math", "-shared", "-fPIC")
-        subprocess.run(["g++", *flags, str(source), "-o", str(library)], check=True)
-        peak = ctypes.CDLL(str(library)).peak
-        peak.restype, count = ctypes.c_float, 1_000_000
-        seconds = least_processor_seconds(lambda: peak(ctypes.c_long(count)), 10 * repeats)
-    return count * 12 * 16 * 2 / seconds / 1e9
 
 
 def shares(waveforms: Waveforms, of: Phantom, peak: float, repeats: int) -> dict[str, float]:
@@ -163,12 +141,11 @@ def memory(of: Phantom, samples: tuple[int, ...]) -> dict[str, float]:
     return found
 
 
-def main(arguments: list[str]) -> None:
-    out = next((a.partition("=")[2] for a in arguments if a.startswith("out=")), None)
-    seconds, repeats = (0.1, 2) if "quick" in arguments else (1.5, 15)
+def measure(quick: bool) -> dict[str, object]:
+    seconds, repeats = (0.1, 2) if quick else (1.5, 15)
     torch.set_num_threads(1)
     waveforms, one, batch = epi(matrix=MATRIX, fov=FOV).waveforms(), phantom(), phantom(batch=8)
-    peak = peak_rate(repeats)
+    peak = fma_peak()["1"]
     double = {
         f.name: x.astype("f8") if isinstance(x := getattr(one, f.name), np.ndarray) else x
         for f in dataclasses.fields(one)
@@ -227,10 +204,4 @@ def main(arguments: list[str]) -> None:
         ),
         "largest_resident_MB_by_samples": memory(one, (1024, 16384, 131072)),
     }
-    print(json.dumps(results, indent=1))
-    if out:
-        write_text(Path(out), json.dumps(results, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+    return results

@@ -1,7 +1,5 @@
 """Rates of z-spectra beside their comparisons and their floor, in one run.
 
-    python experiments/bloch_mcconnell_throughput.py [out=experiments/results/cest-X.json] [quick]
-
 3 pools at 3 T, 51 offsets from -5 to 5 ppm, 20 rectangular pulses of 50 ms and 2 uT with gaps of 50
 ms; exchange, fractions, B0 and B1 differ from spectrum to spectrum. Also a semisolid pool of
 super-Lorentzian line besides, 5 pools, 2 s of continuous RF, and shaped pulses of 200 samples.
@@ -13,21 +11,15 @@ imported, else it is left out.
 
 from __future__ import annotations
 
-import json
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import scipy.linalg
-from epg_throughput import processor_seconds
+from rates.floor import fma_peak, processor_seconds
 from threadpoolctl import threadpool_limits
-from throughput import fma_peak
 
-from ipads_stream import __version__
 from ipads_stream.core.constants import GAMMA_1H, GAMMA_BAR_1H
-from ipads_stream.core.files import write_text
 from ipads_stream.core.handover import torch_threads
 from ipads_stream.physics.bloch_mcconnell import (
     Semisolid,
@@ -177,11 +169,9 @@ def others(spectra: int, repeats: int) -> dict[str, float]:
     return rates
 
 
-def main(arguments: list[str]) -> None:
-    out = next((a.partition("=")[2] for a in arguments if a.startswith("out=")), None)
-    quick = "quick" in arguments
+def measure(quick: bool) -> dict[str, object]:
     spectra, repeats, seconds = (256, 3, 0.05) if quick else (2048, 9, 1.5)
-    results: dict[str, object] = {"version": __version__, "fma_peak_gflops": fma_peak(seconds)}
+    results: dict[str, object] = {"fma_peak_gflops": fma_peak()}
     with ThreadPoolExecutor(2) as pool, torch_threads(1), threadpool_limits(1):
         for kind in (np.float32, np.float64):
             pools, rest = batch(spectra, kind)
@@ -225,10 +215,4 @@ def main(arguments: list[str]) -> None:
             results["ratio_to_bmctool"] = rate * peer[1]
             results["difference_from_bmctool"] = float(np.abs(spectrum - peer[0]).max())
         results["1_thread_of_other_cases"] = others(spectra, 3)
-    print(json.dumps(results, indent=1))
-    if out:
-        write_text(Path(out), json.dumps(results, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+    return results

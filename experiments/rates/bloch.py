@@ -1,7 +1,5 @@
 """Rates of the isochromat kernel and of its adjoint beside others and the processor's limit.
 
-    python experiments/bloch_throughput.py [out=experiments/results/bloch-NAME.json] [quick]
-
 20,000 spins x 1,000 steps of a modulated sinc pulse of 10 us steps under gradients, float32; for
 gradients 2,000 spins. All in one run. One thread: the least processor time of repeated calls, other
 work aside; two threads: median of wall time, two Python threads on halves of the spins.
@@ -13,20 +11,15 @@ simulates the same, up to its splitting.
 
 from __future__ import annotations
 
-import json
-import sys
-import time
 import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import torch
-from throughput import fma_peak
+from rates.floor import fma_peak, least_processor_seconds
 
 from ipads_stream.core.constants import GAMMA_1H
-from ipads_stream.core.files import write_text
 from ipads_stream.physics import bloch
 from ipads_stream.physics.kernels import bloch_adjoint as backward
 from ipads_stream.physics.kernels import bloch_parts as parts
@@ -76,16 +69,6 @@ def torch_steps(arrays: list[np.ndarray], maps: dict[str, np.ndarray], steps: in
             1 + e1 * (c * z + s * (px * y - py * x) + along * pz - 1),
         )
     return torch.stack((x, y, z), 1)
-
-
-def least_processor_seconds(call: Callable[[], object], repeats: int) -> float:
-    """Processor time of the fastest of several calls."""
-    seconds = []
-    for _ in range(repeats):
-        start = time.thread_time()
-        call()
-        seconds.append(time.thread_time() - start)
-    return min(seconds)
 
 
 def gradient_rows(
@@ -185,9 +168,8 @@ def peer_rows(
     }
 
 
-def main(arguments: list[str]) -> None:
-    out = next((a.partition("=")[2] for a in arguments if a.startswith("out=")), None)
-    seconds, repeats, steps = (0.1, 5, 20) if "quick" in arguments else (1.5, 30, 100)
+def measure(quick: bool) -> dict[str, object]:
+    seconds, repeats, steps = (0.1, 5, 20) if quick else (1.5, 30, 100)
     (M, b1, gradient), maps = workload()
 
     def kernel(rows: slice, **options: object) -> np.ndarray:
@@ -205,7 +187,7 @@ def main(arguments: list[str]) -> None:
         two = spin_steps / median_seconds(lambda: list(pool.map(kernel, halves)), seconds)
     torch.set_num_threads(1)
     torch_seconds = least_processor_seconds(lambda: torch_steps([M, b1, gradient], maps, steps), 3)
-    peak = fma_peak(seconds)
+    peak = fma_peak()
     peer = peer_rows([M, b1, gradient], maps, repeats, seconds)
     results: dict[str, object] = {
         "kernel_1_thread": one,
@@ -223,10 +205,4 @@ def main(arguments: list[str]) -> None:
         results["kernel_over_blochsimulator_1_thread"] = one / peer["blochsimulator_1_thread"]
         two_threads = two / peer["blochsimulator_2_threads_wall"]
         results["kernel_over_blochsimulator_2_threads"] = two_threads
-    print(json.dumps(results, indent=1))
-    if out:
-        write_text(Path(out), json.dumps(results, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+    return results

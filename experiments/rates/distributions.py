@@ -1,8 +1,5 @@
 """What distributions of distributions cost beside plain uniform draws, in one run.
 
-    python experiments/distribution_throughput.py [out=experiments/results/distributions-NAME.json]
-        [quick]
-
 Parameters of the system dlnmr at batches of 64 and 512 signals, 128 points: drawn, and drawn and
 rendered. One thread; the calls of all systems take turns, and of each the least processor time
 counts, other work aside. Ratios are to the same system with a uniform distribution everywhere.
@@ -12,8 +9,6 @@ their means and ranges.
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from ipads_stream import load_system
-from ipads_stream.core.files import write_text
 from ipads_stream.core.random import Keys
 from ipads_stream.distributions import (
     Adaptive,
@@ -119,7 +113,7 @@ def least_seconds(calls: dict[str, Any], seconds: float) -> dict[str, float]:
     return least
 
 
-def measure(batch_size: int, seconds: float) -> dict[str, Any]:
+def measured(batch_size: int, seconds: float) -> dict[str, Any]:
     """Microseconds of plain draws, and ratios of all variants to them."""
     plain = replace(load_system("dlnmr"), **PLAIN)
     with TemporaryDirectory() as folder:
@@ -147,14 +141,7 @@ def measure(batch_size: int, seconds: float) -> dict[str, Any]:
     return results
 
 
-def main(arguments: list[str]) -> None:
-    out = next((a.partition("=")[2] for a in arguments if a.startswith("out=")), None)
-    seconds = 0.05 if "quick" in arguments else 1.0
-    results = {f"batch {size}": measure(size, seconds) for size in (64, 512)}
-    print(json.dumps(results, indent=1))
-    if out:
-        write_text(Path(out), json.dumps(results, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+def measure(quick: bool) -> dict[str, object]:
+    seconds = 0.05 if quick else 1.0
+    results = {f"batch {size}": measured(size, seconds) for size in (64, 512)}
+    return results

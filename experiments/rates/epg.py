@@ -1,7 +1,5 @@
 """Rates of the extended phase graphs beside their comparisons and their floor, in one run.
 
-    python experiments/epg_throughput.py [out=experiments/results/epg-NAME.json] [quick] [only=PART]
-
 1,000 repetitions of an inversion-prepared train, TR 12 ms, T1 0.1-3 s, T2 0.02-0.5 s, B1 0.8-1.2.
 Rates are atoms per second: on one thread of its processor time, which other load disturbs least, on
 2 threads (halves of the atoms) by the clock, as is the floor (float32 multiply-adds). Parts:
@@ -22,7 +20,6 @@ import inspect
 import json
 import subprocess
 import sys
-import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -30,27 +27,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from throughput import fma_peak
+from rates.floor import fma_peak, processor_seconds
 
-from ipads_stream import __version__
-from ipads_stream.core.files import write_text
 from ipads_stream.core.handover import torch_threads
 from ipads_stream.physics import epg
 from ipads_stream.stream.bench import median_seconds
 
 ATOMS, NUM, ORDERS = 4096, 1000, 20
 FLOP = {"one_axis": 12 * ORDERS * NUM, "any_axis": 36 * ORDERS * NUM}  # per atom, orders alone
-
-
-def processor_seconds(call: Callable[[], object], repeats: int) -> float:
-    """Median processor time of a call, after one that compiles."""
-    call()
-    taken = []
-    for _ in range(repeats):
-        start = time.process_time()
-        call()
-        taken.append(time.process_time() - start)
-    return float(np.median(taken))
 
 
 def trains() -> dict[str, tuple]:
@@ -67,7 +51,7 @@ def trains() -> dict[str, tuple]:
 
 def measured_trains(single: list, tissue: list, repeats: int, seconds: float, few: int) -> dict:
     """Signals of each train; the formula on few atoms."""
-    results: dict[str, object] = {"fma_peak_gflops": (peak := fma_peak(seconds))}
+    results: dict[str, object] = {"fma_peak_gflops": (peak := fma_peak())}
     with ThreadPoolExecutor(2) as pool:
         for name, train in trains().items():
             half = [[x[i::2] for x in single] for i in (0, 1)]
@@ -202,8 +186,10 @@ def saved_bytes(name: str, atoms: int, num: int, with_phase: bool) -> int:
 def grown_bytes(name: str, atoms: int, num: int, with_phase: bool) -> int:
     """Growth of the largest size of a process of its own in one call after a small one."""
     task = json.dumps([name, atoms, num, with_phase])
-    line = [sys.executable, __file__, f"grown={task}"]
-    return int(subprocess.run(line, check=True, capture_output=True, text=True).stdout)
+    line = [sys.executable, "-m", "rates.epg", task]
+    folder = Path(__file__).parents[1]
+    done = subprocess.run(line, check=True, capture_output=True, text=True, cwd=folder)
+    return int(done.stdout)
 
 
 def largest_size() -> int:
@@ -260,35 +246,23 @@ def tissue_of(atoms: int) -> list[np.ndarray]:
     return [T1, T2, rng.uniform(0.8, 1.2, atoms)]
 
 
-def main(arguments: list[str]) -> None:
-    named = dict(a.partition("=")[::2] for a in arguments if "=" in a)
-    quick, only = "quick" in arguments, named.get("only")
+def measure(quick: bool) -> dict[str, object]:
     repeats, seconds, few = (3, 0.05, 256) if quick else (9, 1.5, 512)
-    if "grown" in named:
-        name, atoms, num, with_phase = json.loads(named["grown"])
-        with torch_threads(1):
-            gradient_call(name, 16, 4, with_phase)()
-            before = largest_size()
-            gradient_call(name, atoms, num, with_phase)()
-        print(largest_size() - before)
-        return
     tissue = tissue_of(ATOMS)
     single = [x.astype(np.float32) for x in tissue]
-    parts: dict[str, Callable[[], dict]] = {
-        "trains": lambda: measured_trains(single, tissue, repeats, seconds, few),
-        "peers": lambda: measured_peers(1024 if quick else 16384, 1 if quick else 3),
-        "gradients": lambda: measured_gradients(quick),
-        "echoes_32": lambda: measured_echoes(single, repeats),
-    }
-    results: dict[str, object] = {"version": __version__}
     with torch_threads(1):
-        for name, measure in parts.items():
-            if only in (None, name):
-                results |= measure() if name == "trains" else {name: measure()}
-    print(json.dumps(results, indent=1))
-    if "out" in named:
-        write_text(Path(named["out"]), json.dumps(results, indent=1) + "\n")
+        return {
+            **measured_trains(single, tissue, repeats, seconds, few),
+            "peers": measured_peers(1024 if quick else 16384, 1 if quick else 3),
+            "gradients": measured_gradients(quick),
+            "echoes_32": measured_echoes(single, repeats),
+        }
 
 
-if __name__ == "__main__":
-    main(sys.argv[1:])
+if __name__ == "__main__":  # in a process of its own: by how much a gradient makes it grow
+    name, atoms, num, with_phase = json.loads(sys.argv[1])
+    with torch_threads(1):
+        gradient_call(name, 16, 4, with_phase)()
+        before = largest_size()
+        gradient_call(name, atoms, num, with_phase)()
+    print(largest_size() - before)
