@@ -112,7 +112,8 @@ def _steps(block: Block) -> Steps:
         cell = np.searchsorted(block.rf.edges, since, side="right") - 1
         turning = np.exp(-2j * math.pi * block.rf.frequency * since)
         b1[inside] = block.rf.samples[cell] * turning
-    return np.diff(edges), b1, means, sampled, span
+    # Steps that are meant to be of one length are, to the last bit: kernels group them by it.
+    return np.round(np.diff(edges), 14), b1, means, sampled, span
 
 
 def _cells(rf: RF, gradients: Sequence[Gradient | None]) -> Float[np.ndarray, " edges"]:
