@@ -16,6 +16,7 @@ from ipads_stream.core.files import write_text
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "experiments" / "results"
 START, END = "<!-- results -->", "<!-- end of results -->"
+PEERS = ("torchsim", "blochsim")
 METHODS = ("zero-filling", "IST", "LRHM", "network")
 
 
@@ -97,9 +98,10 @@ def fixed() -> str:
 
 def rates() -> str:
     """What generation costs."""
-    found = load("throughput")
-    if not found:
+    results = load("throughput")
+    if not results:
         return ""
+    found = results["stream"]
     kernel, ratios, pairs = (
         found["exponentials_4096x256x10"],
         found["ratios"],
@@ -123,7 +125,56 @@ def rates() -> str:
         [f"growth of memory over {found['stream']['batches']:,} batches",
          f"{found['stream']['memory_growth_MB']:.1f} MB"],
     ]  # fmt: skip
-    return table([f"on {found['processor']}", ""], rows)
+    return table([f"on {results['processor']}", ""], rows)
+
+
+def simulators() -> str:
+    """Rates of the simulators beside those of others."""
+    results = load("throughput")
+    if "bloch" not in results:
+        return ""
+    spins, image, trains = results["bloch"], results["signal"], results["epg"]
+    spectra, slopes = results["bloch_mcconnell"], results["bloch"]["gradients"]
+    one, any_axis, peers = trains["one_axis"], trains["any_axis"], trains["peers"]
+    graphs = trains["gradients"]["2000_atoms_200_TR_one_axis"]
+    double = spectra["float64"]
+    rows = [
+        ["isochromats, 20,000 spins x 1,000 steps with RF",
+         f"{spins['kernel_1_thread'] / 1e9:.2f}e9 steps/s",
+         f"{spins['share_of_fma_peak_1_thread']:.0%}", f"{spins['gpu_ceiling']:.1e}",
+         f"torch per step {spins['kernel_over_torch_steps']:.0f}, "
+         f"blochsimulator {spins['kernel_over_blochsimulator_1_thread']:.0f}"],
+        ["their gradients, 2,000 spins x 1,000 steps",
+         f"{1e3 * slopes['adjoint_seconds']:.1f} ms", "", "",
+         f"torch autograd {slopes['torch_over_adjoint_time']:.0f} "
+         f"(and {slopes['torch_over_adjoint_memory']:.0f} of memory)"],
+        ["EPI of 64 x 64 voxels, 9 isochromats each",
+         f"{image['signals_per_second_1_thread_batch_8']:.0f} images/s",
+         f"{image['one_signal']['share_of_floor_whole']:.0%}",
+         f"{image['gpu_ceiling_spin_samples'] / image['spins'] / image['samples']:.1e}",
+         f"readout: torch per sample {image['readout_over_naive']['torch']:.0f}"],
+        ["phase graphs, 1,000 TR x 20 orders, one axis", f"{one['1_thread']:,.0f} trains/s",
+         f"{one['share_of_fma_peak']:.0%}", f"{one['gpu_ceiling']:.1e}",
+         ", ".join(f"{name} {peers[name]['ratio_one_axis']:.0f}" for name in PEERS)],
+        ["  of any phase", f"{any_axis['1_thread']:,.0f} trains/s",
+         f"{any_axis['share_of_fma_peak']:.0%}", f"{any_axis['gpu_ceiling']:.1e}",
+         f"blochsim {peers['blochsim']['ratio_any_axis']:.0f}"],
+        ["  their gradients, 2,000 x 200 TR", f"{graphs['atoms_per_second']:,.0f} trains/s", "", "",
+         f"torch autograd {graphs['ratio']:.0f} "
+         f"(and {graphs['ratio_of_bytes_grown']:.0f} of memory)"],
+        ["z-spectra, 3 pools, 51 offsets, 20 pulses, float64",
+         f"{double['1_thread']:,.0f} spectra/s", f"{double['share_of_float64_fma_peak']:.0%}",
+         f"{double['gpu_ceiling']:.1e}",
+         f"SciPy {spectra['ratio_to_scipy']:.0f}, BMCTool {spectra['ratio_to_bmctool']:,.0f}"],
+    ]  # fmt: skip
+    head = [
+        "one thread",
+        "rate",
+        "of the multiply-add peak",
+        "ceiling of a GPU",
+        "times faster than",
+    ]
+    return table(head, rows)
 
 
 def _bare(method: str) -> str:
@@ -176,6 +227,11 @@ close to the endless stream, and forty thousand equal it, even frozen, at this n
 **Generation.**
 
 {rates()}
+
+**Simulation**, float32 where nothing else is said. The ceiling is computed: a GPU's peak of
+multiply-adds (67 TFLOP/s in float32, 34 in float64) over the operations of one; no GPU was at hand.
+
+{simulators()}
 """
 
 

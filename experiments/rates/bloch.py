@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
-from rates.floor import fma_peak, least_processor_seconds
+from rates.floor import GPU_FLOATS, fma_peak, least_processor_seconds
 
 from ipads_stream.core.constants import GAMMA_1H
 from ipads_stream.physics import bloch
@@ -195,6 +195,7 @@ def measure(quick: bool) -> dict[str, object]:
         "torch_steps_1_thread": SPINS * steps / torch_seconds,
         "kernel_over_torch_steps": one * torch_seconds / (SPINS * steps),
         "fma_peak_gflops": peak,
+        "gpu_ceiling": GPU_FLOATS / FLOP,
         "share_of_fma_peak_1_thread": one * FLOP / 1e9 / peak["1"],
         "error_max": float(np.abs(off).max()),
         "error_relative": float(np.linalg.norm(off) / np.linalg.norm(exact)),

@@ -27,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rates.floor import fma_peak, processor_seconds
+from rates.floor import GPU_FLOATS, fma_peak, processor_seconds
 
 from ipads_stream.core.handover import torch_threads
 from ipads_stream.physics import epg
@@ -76,7 +76,8 @@ def measured_trains(single: list, tissue: list, repeats: int, seconds: float, fe
                 / processor_seconds(lambda run=run: run(single, orders="auto"), 3),
             }
             if name in FLOP:
-                flops = row["1_thread_by_the_clock"] * FLOP[name] / 1e9
+                flops = row["1_thread"] * FLOP[name] / 1e9
+                row["gpu_ceiling"] = GPU_FLOATS / FLOP[name]
                 row["share_of_fma_peak"] = flops / peak["1"]
                 some = [x[:few] for x in single]
                 tensors = [torch.from_numpy(x) for x in some]

@@ -18,6 +18,10 @@ import torch
 from ipads_stream.core.handover import torch_threads
 from ipads_stream.stream.bench import median_seconds
 
+# Of a GPU, FLOP/s of multiply-adds: data sheets of H100 SXM and H200. What is computed with them
+# was not run on one.
+GPU_FLOATS, GPU_DOUBLES = 67e12, 34e12
+
 PEAK_LOOP = """
 typedef float lanes __attribute__((vector_size(64)));
 float peak(long n) {

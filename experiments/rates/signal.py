@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 from rates.bloch import FLOP
-from rates.floor import fma_peak, least_processor_seconds
+from rates.floor import GPU_FLOATS, fma_peak, least_processor_seconds
 
 from ipads_stream.core.constants import GAMMA_1H, GAMMA_BAR_1H
 from ipads_stream.physics import bloch
@@ -178,6 +178,7 @@ def measure(quick: bool) -> dict[str, object]:
             np.abs(together - bloch.signal(waveforms, batch)).max() / np.abs(together).max()
         ),
         "spin_samples_per_second_readout": one.num_spins * samples / readout["readout_ms"] * 1e3,
+        "gpu_ceiling_spin_samples": GPU_FLOATS / FLOP_OF_A_SAMPLE,
         "fma_peak_gflops_1_thread": peak,
         "one_signal": readout,
         "error_of_largest_sample": float(off),

@@ -36,6 +36,16 @@ def test_the_python_example(tmp_path, monkeypatch):
     assert np.isfinite(names["rows"]).all()
 
 
+def test_the_example_of_a_sequence(tmp_path, monkeypatch):
+    (example,) = [block for block in blocks("python") if "write_pulseq" in block]
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(example, names)
+    image, disc = np.abs(names["image"]).T, names["disc"]
+    assert np.corrcoef(image.ravel(), disc.ravel())[0, 1] > 0.99
+    assert (tmp_path / "epi.seq").is_file()
+
+
 def test_a_system_of_ones_own(tmp_path):
     (module,) = [block for block in blocks("python") if "class Decay" in block]
     (yaml,) = blocks("yaml")
