@@ -9,10 +9,12 @@ import numpy as np
 from jaxtyping import Bool, Complex
 
 from ipads_stream.evaluation import iterative_soft_threshold, low_rank_hankel
+from ipads_stream.evaluation.refinement import LowRank, Refined
 
 Method = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 ZERO_FILLING, IST, LRHM, NETWORK = "zero-filling", "IST", "LRHM", "network"
+REFINED = "network + low rank"
 
 DESCRIPTIONS = {
     ZERO_FILLING: "Points that were not sampled are zero: what every other method starts from.",
@@ -36,6 +38,15 @@ def reconstruction_methods(model: Method) -> dict[str, Method]:
         LRHM: low_rank_hankel.reconstruct,
         NETWORK: model,
     }
+
+
+def refined_methods(model: Method) -> dict[str, Method]:
+    """The network, and the low-rank solver that starts from its estimate, by name.
+
+    Args:
+        model: the trained network as a function of (fid, mask).
+    """
+    return {NETWORK: model, REFINED: Refined(model, LowRank())}
 
 
 def fill_with_zeros(

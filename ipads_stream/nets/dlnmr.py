@@ -4,69 +4,21 @@ import math
 from collections.abc import Sequence
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
-from torch.nn import functional
 
-from ipads_stream.core.errors import ConfigError
-
-
-def _check(name: str, value: object, valid: bool, allowed: str) -> None:
-    if not valid:
-        raise ConfigError(name, value, allowed)
-
-
-def _is_count(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _wrap(features: Tensor, width: int) -> Tensor:
-    """Continue (batch, channels, points) periodically by `width` points on either side."""
-    points = features.shape[-1]
-    if width > points:
-        return features[..., torch.arange(-width, points + width, device=features.device) % points]
-    return torch.cat([features[..., points - width :], features, features[..., :width]], dim=-1)
-
-
-class DenseBlock(nn.Module):
-    """Map features h_0 to a correction with densely connected circular convolutions.
-
-    h_l = [h_(l-1), ReLU(W_l * h_(l-1) + b_l)], correction = W_o h_L + b_o (1 x 1, zero at first).
-    Shapes: (batch, channels, points) -> (batch, out_channels, points).
-    Source: Qu et al. 2020, Angew. Chem., arXiv 1904.05168.
-    """
-
-    def __init__(
-        self,
-        *,
-        channels: int,
-        out_channels: int,
-        growth: int,
-        kernel: int,
-        dilations: Sequence[int],
-    ) -> None:
-        super().__init__()
-        widths = [channels + growth * layer for layer in range(len(dilations) + 1)]
-        layers = [
-            nn.Conv1d(width, growth, kernel, dilation=dilation)
-            for width, dilation in zip(widths, dilations, strict=False)
-        ]
-        self.layers = nn.ModuleList(layers)
-        self.reach = [dilation * (kernel // 2) for dilation in dilations]
-        self.out = nn.Conv1d(widths[-1], out_channels, 1)
-        for layer in layers:
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-        for layer in (*layers, self.out):
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
-        nn.init.zeros_(self.out.weight)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Map features (batch, channels, points) to (batch, out_channels, points)."""
-        for layer, reach in zip(self.layers, self.reach, strict=True):
-            grown = functional.relu(layer(_wrap(features, reach)))
-            features = torch.cat([features, grown], dim=1)
-        return self.out(features)
+from ipads_stream.nets.complex_convolution import TwoChannel
+from ipads_stream.nets.dense_block import Convolution, DenseBlock
+from ipads_stream.nets.unrolled import (
+    Measured,
+    check,
+    check_counts,
+    consistency_weight,
+    from_channels,
+    is_count,
+    to_channels,
+    to_signal,
+    to_spectrum,
+)
 
 
 class DLNMR(nn.Module):
@@ -78,6 +30,7 @@ class DLNMR(nn.Module):
     feature maps that carry what a phase has found past data consistency to the next, M_0 = 0,
     X_0 = F y. Signals are divided by max |F y| inside, so the output scales with the input.
     Shapes: fid (batch, points) complex, mask (batch, points) bool; one dilation per dense layer.
+    `convolution`: TwoChannel or ComplexValued (nets/complex_convolution.py).
     Source: Qu et al. 2020, Angew. Chem., arXiv 1904.05168; M_k and the dilations are additions.
     """
 
@@ -90,18 +43,15 @@ class DLNMR(nn.Module):
         dilations: Sequence[int] = (1, 3),
         memory: int = 24,
         consistency: float = math.inf,
+        convolution: Convolution | None = None,
     ) -> None:
         super().__init__()
-        _check("phases", phases, _is_count(phases, 1), "integers from 1")
-        _check("growth", growth, _is_count(growth, 1), "integers from 1")
-        _check("kernel", kernel, _is_count(kernel, 1) and kernel % 2 == 1, "odd integers from 1")
-        dilations = tuple(dilations)
-        valid = len(dilations) > 0 and all(_is_count(dilation, 1) for dilation in dilations)
-        _check("dilations", dilations, valid, "one or more integers from 1, one per layer")
-        _check("memory", memory, _is_count(memory, 0), "integers from 0")
-        valid = isinstance(consistency, (int, float)) and consistency > 0
-        _check("consistency", consistency, valid, "numbers above 0, math.inf for exact consistency")
-        self.weight = 1.0 / (1.0 + 1.0 / consistency)
+        check("phases", phases, is_count(phases, 1), "integers from 1")
+        check("growth", growth, is_count(growth, 1), "integers from 1")
+        check("kernel", kernel, is_count(kernel, 1) and kernel % 2 == 1, "odd integers from 1")
+        dilations = check_counts("dilations", dilations)
+        check("memory", memory, is_count(memory, 0), "integers from 0")
+        self.weight = consistency_weight(consistency)
         self.memory = memory
         self.blocks = nn.ModuleList(
             DenseBlock(
@@ -110,6 +60,7 @@ class DLNMR(nn.Module):
                 growth=growth,
                 kernel=kernel,
                 dilations=dilations,
+                convolution=convolution or TwoChannel(),
             )
             for _ in range(phases)
         )
@@ -120,25 +71,16 @@ class DLNMR(nn.Module):
         inputs: "fid" (batch, points) complex, zero-filled; "mask" (batch, points) bool.
         Returns: "spectrum" (batch, points) and "phases" (phases, batch, points), complex.
         """
-        mask = inputs["mask"]
-        measured = torch.where(mask, inputs["fid"], 0)
-        spectrum = torch.fft.fft(measured, dim=-1, norm="ortho")
-        scale = spectrum.abs().amax(dim=-1, keepdim=True)
-        divisor = scale.clamp_min(torch.finfo(scale.dtype).tiny)
-        measured, spectrum = measured / divisor, spectrum / divisor
+        measured = Measured.of(inputs, self.weight)
+        spectrum = to_spectrum(measured.fid)
         batch, points = spectrum.shape
-        memory = scale.new_zeros(batch, self.memory, points)
+        memory = measured.scale.new_zeros(batch, self.memory, points)
         estimates = []
         for block in self.blocks:
-            parts = rearrange(torch.view_as_real(spectrum), "b points part -> b part points")
-            state = torch.cat([parts, memory], dim=1)
+            state = torch.cat([to_channels(spectrum), memory], dim=1)
             state = state + block(state)
             memory = state[:, 2:]
-            parts = rearrange(state[:, :2], "b part points -> b points part")
-            signal = torch.fft.ifft(torch.view_as_complex(parts.contiguous()), dim=-1, norm="ortho")
-            signal = torch.where(mask, torch.lerp(signal, measured, self.weight), signal)
-            spectrum = torch.fft.fft(signal, dim=-1, norm="ortho")
+            signal = measured.consistent(to_signal(from_channels(state[:, :2])))
+            spectrum = to_spectrum(signal)
             estimates.append(spectrum)
-        # Circular convolutions commute with the frequency shift, so it is applied once, here.
-        estimates = torch.fft.fftshift(torch.stack(estimates) * scale, dim=-1)
-        return {"spectrum": estimates[-1], "phases": estimates}
+        return measured.predictions(estimates)
