@@ -249,7 +249,22 @@ def build_run(config: dict[str, Any]) -> Any:
         trainer=instantiate(config["trainer"], "trainer", trusted),
         build_net=lambda: instantiate(config["net"], "net", trusted),
         build_loss=lambda: instantiate(config["loss"], "loss", trusted),
+        read_rows=_measured_rows,
     )
+
+
+def _measured_rows(data: str) -> Any:
+    """Fully sampled signals of a measured plane; of a named one, the rows that hold its signals."""
+    from ipads_stream.evaluation import datasets
+    from ipads_stream.evaluation.planes import read_plane, rows_between
+
+    if data in datasets.NAMES:
+        plane = read_plane(datasets.find(data))
+        return plane.fid[rows_between(plane, *datasets.SOURCES[data].signal_ppm)]
+    if not isinstance(data, str) or not Path(data).exists():
+        allowed = f"{', '.join(datasets.NAMES)}, or the path of a file or folder that exists"
+        raise ConfigError("data", data, allowed)
+    return read_plane(data).fid
 
 
 def _prefixed(line: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ipads_stream.core.errors import ConfigError
@@ -30,6 +31,8 @@ class Run:
         system: simulates the data.
         trainer: runs the loop.
         build_net, build_loss: make the modules; called once, with keyed random numbers.
+        read_rows: data of the configuration -> fully sampled measured signals, complex (rows,
+            points); called where ``data`` names any.
     """
 
     config: dict[str, Any]
@@ -37,6 +40,7 @@ class Run:
     trainer: Supervised
     build_net: Callable[[], torch.nn.Module]
     build_loss: Callable[[], torch.nn.Module]
+    read_rows: Callable[[str], np.ndarray] | None = None
 
 
 def train_run(run: Run) -> tuple[bool, Path]:
@@ -51,8 +55,7 @@ def train_run(run: Run) -> tuple[bool, Path]:
     config, system = run.config, run.system
     resume = config["resume"]
     output = _folder(config, system.name)
-    stream = _stream(system, config, "train")
-    validation = _stream(system, config, "validation")
+    stream, validation = _streams(run)
     with torch.random.fork_rng(devices=[]):  # weights follow the seed, the global state stays
         torch.manual_seed(config["seed"])
         net, loss = run.build_net(), run.build_loss()
@@ -71,14 +74,28 @@ def train_run(run: Run) -> tuple[bool, Path]:
     return finished, output
 
 
-def _stream(system: System, config: dict[str, Any], split: str) -> Stream:
-    settings = dict(config["stream"])
-    if split != "train":
-        settings["echo"] = 1
-    try:
-        return Stream(system, seed=config["seed"], split=split, device=config["device"], **settings)
-    except ConfigError as error:
-        raise (error.under("stream") if error.key in settings else error) from None
+def _streams(run: Run) -> tuple[Stream, Stream]:
+    config, data = run.config, run.config.get("data")
+    rows = None
+    if data is not None:
+        if run.read_rows is None:
+            raise ConfigError("data", data, "null: nothing reads measured signals here")
+        rows = run.read_rows(data)
+
+    def make(system: System, split: str, batch_size: int | None) -> Stream:
+        settings = dict(config["stream"])
+        if split != "train":
+            settings["echo"] = 1
+        if batch_size is not None:
+            settings["batch_size"] = batch_size
+        try:
+            return Stream(
+                system, seed=config["seed"], split=split, device=config["device"], **settings
+            )
+        except ConfigError as error:
+            raise (error.under("stream") if error.key in settings else error) from None
+
+    return run.trainer.streams(run.system, make, rows)
 
 
 def _folder(config: dict[str, Any], name: str) -> Path:

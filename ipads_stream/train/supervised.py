@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, Timer, TQDMProgressBar
@@ -19,6 +20,7 @@ from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.handover import torch_threads
 from ipads_stream.core.sample import Sample
 from ipads_stream.stream.stream import Stream
+from ipads_stream.systems import System
 from ipads_stream.train.checkpoint import read_checkpoint
 from ipads_stream.train.failure_log import FailureLog
 from ipads_stream.train.interrupt import Interrupt
@@ -42,6 +44,23 @@ LIMITS: dict[str, tuple[str, float, float]] = {
     "val_every": ("whole number", 0, math.inf),
     "val_samples": ("whole number", 1, math.inf),
 }
+
+Rows = np.ndarray
+Streams = tuple[Stream, Stream]
+MakeStream = Callable[[System, str, int | None], Stream]
+
+
+def check_numbers(trainer: Any, limits: dict[str, tuple[str, float, float]]) -> None:
+    """Refuses a trainer's numbers outside their limits: name -> kind, lowest, highest."""
+    for name, (kind, lowest, highest) in limits.items():
+        value = getattr(trainer, name)
+        if value is None and name.startswith("max_"):
+            continue
+        wanted = (int,) if kind == "whole number" else (int, float)
+        is_number = isinstance(value, wanted) and not isinstance(value, bool)
+        if not is_number or not lowest <= value <= highest:
+            bounds = f"{lowest:g} to {highest:g}" if highest < math.inf else f"{lowest:g} or more"
+            raise ConfigError(name, value, f"a {kind}, {bounds}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,23 +101,50 @@ class Supervised:
     bar: bool = True
 
     def __post_init__(self) -> None:
-        for name, (kind, lowest, highest) in LIMITS.items():
-            value = getattr(self, name)
-            if value is None and name.startswith("max_"):
-                continue
-            wanted = (int,) if kind == "whole number" else (int, float)
-            is_number = isinstance(value, wanted) and not isinstance(value, bool)
-            if not is_number or not lowest <= value <= highest:
-                bounds = (
-                    f"{lowest:g} to {highest:g}" if highest < math.inf else f"{lowest:g} or more"
-                )
-                raise ConfigError(name, value, f"a {kind}, {bounds}")
+        check_numbers(self, LIMITS)
         if self.precision not in PRECISIONS:
             raise ConfigError("precision", self.precision, f"one of {', '.join(PRECISIONS)}")
         if not isinstance(self.bar, bool):
             raise ConfigError("bar", self.bar, "true or false")
         if self.max_steps is None and self.max_samples is None and self.max_time is None:
             raise ConfigError("max_steps", None, "a budget: max_steps, max_samples or max_time")
+
+    def streams(self, system: System, make: MakeStream, rows: Rows | None) -> Streams:
+        """The stream to train on, and the held-out one.
+
+        Args:
+            system: that simulates.
+            make: (system, split, batch size or None for the run's) -> stream.
+            rows: measured signals of the run, where it names any.
+        """
+        return make(system, "train", None), make(system, "validation", None)
+
+    def module(
+        self,
+        net: torch.nn.Module,
+        loss: torch.nn.Module,
+        stream: Stream,
+        config: dict[str, Any],
+        rate: Callable[[int], float],
+    ) -> Training:
+        """What one step does; the arguments are those of Training."""
+        return Training(net, loss, stream, config, self.optimizer, rate)
+
+    def callbacks(self, output: Path) -> list[Callback]:
+        """What this trainer does besides, in Lightning's loop."""
+        return []
+
+    def run(
+        self, trainer: Trainer, module: Training, held: Held, resume: str | Path | None
+    ) -> None:
+        """Runs the loop, from the start or from a checkpoint."""
+        trainer.fit(
+            module,
+            train_dataloaders=_Endless(module.stream),
+            val_dataloaders=held,
+            ckpt_path=None if resume is None else str(resume),
+            weights_only=True,
+        )
 
     def fit(
         self,
@@ -135,6 +181,7 @@ class Supervised:
             interrupt,
             Saving(output / "run.ckpt", every=self.save_every),
             FailureLog(output),
+            *self.callbacks(output),
             *([TQDMProgressBar(refresh_rate=10)] if self.bar else []),
             *([timer] if timer is not None else []),
         ]
@@ -143,13 +190,8 @@ class Supervised:
             with warnings.catch_warnings(), torch_threads(self.num_threads):
                 # Lightning's own: it uses what torch deprecates, and asks for worker processes.
                 warnings.filterwarnings("ignore", module="lightning")
-                trainer.fit(
-                    Training(net, loss, stream, config, self.optimizer, rate),
-                    train_dataloaders=_Endless(stream),
-                    val_dataloaders=_Held(validation, self.val_samples),
-                    ckpt_path=None if resume is None else str(resume),
-                    weights_only=True,
-                )
+                module = self.module(net, loss, stream, config, rate)
+                self.run(trainer, module, Held(validation, self.val_samples), resume)
         except SystemExit:  # how Lightning ends on a Ctrl-C that it catches itself
             raise KeyboardInterrupt from None
         finally:
@@ -181,6 +223,7 @@ class Supervised:
             check_val_every_n_epoch=None,
             limit_val_batches=1.0 if self.val_every else 0,
             num_sanity_val_steps=0,
+            inference_mode=False,  # meta-learning adapts, by gradients, while it validates
             enable_checkpointing=False,
             enable_model_summary=False,
             enable_progress_bar=self.bar,
@@ -201,10 +244,17 @@ class Supervised:
         limits = [limit for limit in (self.max_steps, by_samples) if limit is not None]
         return min(limits, default=None)
 
-    def optimizer(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    def groups(self, net: torch.nn.Module) -> list[dict[str, Any]]:
+        """Parameters that are trained, in groups for the optimizer."""
+        return [{"params": list(net.parameters())}]
+
+    def optimizer(self, net: torch.nn.Module) -> torch.optim.Optimizer:
         """AdamW with a short memory of squared gradients, which suits short budgets."""
         return torch.optim.AdamW(
-            parameters, lr=self.learning_rate, betas=(0.9, 0.99), weight_decay=self.weight_decay
+            self.groups(net),
+            lr=self.learning_rate,
+            betas=(0.9, 0.99),
+            weight_decay=self.weight_decay,
         )
 
     def progress(self, step: int, steps: int | None, elapsed: float) -> float:
@@ -232,7 +282,7 @@ class _Endless:
         return iter(self.stream)
 
 
-class _Held:
+class Held:
     """The first samples of the validation split, the same each time."""
 
     def __init__(self, stream: Stream, num_samples: int) -> None:

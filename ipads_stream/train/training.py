@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
@@ -13,6 +14,7 @@ from ipads_stream import __version__
 from ipads_stream.core.sample import Sample
 from ipads_stream.stream.stream import Stream
 from ipads_stream.train.checkpoint import EXTRA
+from ipads_stream.train.objectives import weighted
 
 
 class Training(LightningModule):
@@ -23,7 +25,8 @@ class Training(LightningModule):
         loss: (predictions, sample) -> error per sample, by name.
         stream: that the batches come from; its timings and failures are logged.
         config: of the run, kept in the checkpoint.
-        build_optimizer: parameters of the network -> optimizer.
+        build_optimizer: network -> optimizer; where a group of its parameters has a ``scale``, its
+            learning rate is that times ``rate``.
         rate: number of finished steps -> learning rate.
     """
 
@@ -33,7 +36,7 @@ class Training(LightningModule):
         loss: torch.nn.Module,
         stream: Stream,
         config: dict[str, Any],
-        build_optimizer: Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer],
+        build_optimizer: Callable[[torch.nn.Module], torch.optim.Optimizer],
         rate: Callable[[int], float],
     ) -> None:
         super().__init__()
@@ -42,25 +45,38 @@ class Training(LightningModule):
         self.next_step = 0
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return self.build_optimizer(self.net.parameters())
+        return self.build_optimizer(self.net)
 
     def on_train_batch_start(self, batch: Sample, batch_idx: int) -> None:
         for group in self.optimizers().param_groups:  # type: ignore[union-attr]
-            group["lr"] = self.rate(self.global_step)
+            group["lr"] = group.get("scale", 1.0) * self.rate(self.global_step)
 
     def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
         terms = self.loss(self.net(batch.inputs), batch)
+        assert batch.provenance is not None
+        return self.report(terms, batch, batch.weight, batch.provenance.indices)
+
+    def report(
+        self, terms: dict[str, Tensor], batch: Sample, weight: Tensor, indices: np.ndarray
+    ) -> Tensor:
+        """Logs a step and gives its loss: the weighted mean of the sum of the terms.
+
+        Args:
+            terms: error per sample, by name, each (B,).
+            batch: that was trained on.
+            weight, indices: of the samples that the terms are about, (B,).
+        """
         total = torch.stack(list(terms.values())).sum(0)
-        loss = _weighted(total, batch.weight)
+        loss = weighted(total, weight)
         timings = self.stream.timings
         worst = int(total.detach().argmax())
         assert batch.provenance is not None
-        indices, self.next_step = batch.provenance.indices, batch.provenance.step + 1
+        self.next_step = batch.provenance.step + 1
         shared = self.trainer.world_size > 1
         self.log("loss", loss, prog_bar=True, batch_size=len(batch), sync_dist=shared)
         self.log_dict(
             {
-                **{f"loss/{name}": _weighted(term, batch.weight) for name, term in terms.items()},
+                **{f"loss/{name}": weighted(term, weight) for name, term in terms.items()},
                 "learning_rate": self.rate(self.global_step),
                 "stream/wait_s": timings.wait,
                 "stream/generation_s": timings.generation,
@@ -78,16 +94,16 @@ class Training(LightningModule):
         return loss
 
     def validation_step(self, batch: Sample, batch_idx: int) -> None:
-        terms = self.loss(self.net(batch.inputs), batch)
+        self.report_validation(self.loss(self.net(batch.inputs), batch), batch.weight)
+
+    def report_validation(self, terms: dict[str, Tensor], weight: Tensor) -> None:
+        """Logs the terms of a held-out batch, each (B,), by the weights (B,) of its samples."""
         last = list(terms.values())[-1]
         total = torch.stack(list(terms.values())).sum(0)
-        self.log("val/loss", _weighted(total, batch.weight), batch_size=len(batch), sync_dist=True)
+        size = len(weight)
+        self.log("val/loss", weighted(total, weight), batch_size=size, sync_dist=True)
         self.log(
-            "val/last_term",
-            _weighted(last, batch.weight),
-            batch_size=len(batch),
-            prog_bar=True,
-            sync_dist=True,
+            "val/last_term", weighted(last, weight), batch_size=size, prog_bar=True, sync_dist=True
         )
 
     def transfer_batch_to_device(self, batch: Sample, device: Any, dataloader_idx: int) -> Sample:
@@ -103,7 +119,3 @@ class Training(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.next_step = checkpoint[EXTRA]["stream"]["step"]
-
-
-def _weighted(values: Tensor, weight: Tensor) -> Tensor:
-    return (values * weight).sum() / weight.sum().clamp_min(1.0)

@@ -1,0 +1,150 @@
+"""What adapting minimises: the error against known targets, or against measured points left out.
+
+An objective is called with ``(predict, sample, step)``: a network with some weights as a function
+of inputs, a batch, and the number of the step; it returns named errors, each (B,), as a loss does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ipads_stream.core import random
+from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.random import Keys
+from ipads_stream.core.sample import Sample
+from ipads_stream.physics.spectrum import fid, spectrum
+
+Predict = Callable[[dict[str, Tensor]], dict[str, Tensor]]
+Objective = Callable[[Predict, Sample, int], dict[str, Tensor]]
+EPS = 1e-3
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The error of a loss against the sample's targets: for simulated or fully sampled signals.
+
+    Attributes:
+        loss: (predictions, sample) -> error per sample, by name.
+    """
+
+    loss: Callable[[Any, Sample], dict[str, Tensor]]
+
+    def __call__(self, predict: Predict, sample: Sample, step: int) -> dict[str, Tensor]:
+        return self.loss(predict(sample.inputs), sample)
+
+
+@dataclass(frozen=True)
+class HiddenPoints:
+    """The error at measured points that the network was not shown: needs no target.
+
+    e = sqrt(mean_h |s - y|^2 / mean_m |y|^2 + eps^2) with the mean over hidden and over all
+    measured points, averaged over the phases of an unrolled network (without them steps tear the
+    early phases apart); which points are hidden is keyed by sample and step. For ``fid`` and
+    ``mask`` in, ``spectrum`` and perhaps ``phases`` out.
+    Source: Yaman et al., Magn Reson Med 84:3172 (2020), for the division of measured points.
+
+    Attributes:
+        share: of a sample's measured points that is hidden; at least one is, and one is not.
+    """
+
+    share: float = 0.25
+
+    def __post_init__(self) -> None:
+        is_number = isinstance(self.share, (int, float)) and not isinstance(self.share, bool)
+        if not is_number or not 0 < self.share < 1:
+            raise ConfigError("hidden_share", self.share, "a number above 0, below 1")
+
+    def __call__(self, predict: Predict, sample: Sample, step: int) -> dict[str, Tensor]:
+        mask, measured = sample.inputs["mask"], sample.inputs["fid"]
+        hidden = self.hidden(sample, step)
+        shown = mask & ~hidden
+        inputs = {"fid": torch.where(shown, measured, 0), "mask": shown}
+        predictions = predict(sample.inputs | inputs)
+        spectra = predictions["phases"] if "phases" in predictions else predictions["spectrum"]
+        error = _mean_square(fid(spectra) - measured, hidden)
+        scale = _mean_square(measured, mask).clamp_min(torch.finfo(torch.float32).tiny)
+        relative = (error / scale + EPS**2).sqrt()
+        return {"hidden": relative.mean(0) if relative.ndim == 2 else relative}
+
+    def hidden(self, sample: Sample, step: int) -> Tensor:
+        """Points that are hidden in a step, (B, N) bool."""
+        mask = sample.inputs["mask"]
+        origin = sample.provenance
+        seed, split = (0, "measured") if origin is None else (origin.seed, origin.split)
+        indices = np.arange(len(mask), dtype=np.uint64) if origin is None else origin.indices
+        key = Keys(seed, f"{split}/hidden", indices)[str(step)]
+        score = torch.from_numpy(random.uniform(key, (mask.shape[1],))).to(mask.device)
+        rank = score.where(mask, 2.0).argsort(dim=1).argsort(dim=1)
+        total = mask.sum(1, keepdim=True)
+        count = (total * self.share).round().clamp_min(1).minimum(total - 1)
+        return mask & (rank < count)
+
+
+def _mean_square(x: Tensor, where: Tensor) -> Tensor:
+    squares = torch.view_as_real(x).square().sum(-1)
+    return (squares * where).sum(-1) / where.sum(-1).clamp_min(1)
+
+
+def weighted(values: Tensor, weight: Tensor | None) -> Tensor:
+    """Mean of the samples' values by their weights."""
+    if weight is None:
+        return values.mean()
+    return (values * weight).sum() / weight.sum().clamp_min(1.0)
+
+
+def rows_of(sample: Sample, rows: slice) -> Sample:
+    """Some samples of a batch, with their provenance."""
+
+    def group(arrays: dict[str, Any]) -> dict[str, Any]:
+        return {name: array[rows] for name, array in arrays.items()}
+
+    origin = sample.provenance
+    if origin is not None:
+        shares = None if origin.shares is None else origin.shares[rows]
+        origin = replace(
+            origin,
+            indices=origin.indices[rows],
+            substituted=origin.substituted[rows],
+            failures=(),
+            shares=shares,
+        )
+    return Sample(
+        inputs=group(sample.inputs),
+        targets=group(sample.targets),
+        params=group(sample.params),
+        weight=None if sample.weight is None else sample.weight[rows],
+        provenance=origin,
+    )
+
+
+def measured_samples(signals: np.ndarray, mask: np.ndarray, *, is_full: bool = False) -> Sample:
+    """Somebody's data as a batch to adapt to.
+
+    Args:
+        signals: complex, any unit, (rows, points).
+        mask: True where measured, (points,) or (rows, points).
+        is_full: whether the signals are known at all points; then they are the targets.
+
+    Raises:
+        ValueError: shapes that do not fit, real data, a row without measured points.
+    """
+    signals, mask = np.asarray(signals), np.asarray(mask, dtype=bool)
+    if signals.ndim != 2 or not np.iscomplexobj(signals):
+        raise ValueError(f"signals of shape {signals.shape}: complex (rows, points) is allowed")
+    if mask.shape not in (signals.shape, signals.shape[1:]):
+        raise ValueError(f"mask of shape {mask.shape}: {signals.shape} or (points,) is allowed")
+    mask = np.broadcast_to(mask, signals.shape).copy()
+    if not mask.any(axis=1).all():
+        raise ValueError("mask: at least one measured point in every row is allowed")
+    rows = (signals if is_full else np.where(mask, signals, 0)).astype(np.complex128)
+    largest = np.abs(np.where(mask, rows, 0)).max(axis=1, keepdims=True)
+    rows = (rows / np.where(largest > 0, largest, 1.0)).astype(np.complex64)
+    targets = {"spectrum": torch.from_numpy(spectrum(rows))} if is_full else {}
+    inputs = {"fid": torch.from_numpy(np.where(mask, rows, 0)), "mask": torch.from_numpy(mask)}
+    return Sample(inputs=inputs, targets=targets, params={})
