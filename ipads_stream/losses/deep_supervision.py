@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.sample import Sample
+from ipads_stream.losses.peak_errors import peak_errors
 
 EPS = 1e-3
 
@@ -21,16 +22,19 @@ class DeepSupervision(torch.nn.Module):
     Args:
         discount: ``w_p = discount^(P - p)``: weight of earlier phases; 1 weighs all alike.
         target: name of the target spectrum.
+        dwell: time between points, s; for the errors of single peaks.
 
     Raises:
         ConfigError: a discount outside (0, 1].
     """
 
-    def __init__(self, *, discount: float = 1.0, target: str = "spectrum") -> None:
+    def __init__(
+        self, *, discount: float = 1.0, target: str = "spectrum", dwell: float = 1.0
+    ) -> None:
         super().__init__()
         if isinstance(discount, bool) or not 0 < discount <= 1:
             raise ConfigError("discount", discount, "above 0, at most 1")
-        self.discount, self.target = discount, target
+        self.discount, self.target, self.dwell = discount, target, dwell
 
     def forward(self, predictions: dict[str, Tensor], sample: Sample) -> dict[str, Tensor]:
         """Per-sample terms ``phase_1 .. phase_P``, each (B,), from ``predictions["phases"]``
@@ -42,6 +46,20 @@ class DeepSupervision(torch.nn.Module):
         return {
             f"phase_{p + 1}": self.discount ** (len(errors) - 1 - p) / len(errors) * error
             for p, error in enumerate(errors)
+        }
+
+    def errors(self, predictions: dict[str, Tensor], sample: Sample) -> dict[str, Tensor]:
+        """What adaptive distributions follow: of each draw of a parameter, the error it led to.
+
+        For what is drawn per peak that of the peak, (B, J), else that of the spectrum, (B,).
+        """
+        estimate, target = predictions["phases"][-1].detach(), sample.targets[self.target]
+        peaks = peak_errors(estimate, target, sample, self.dwell)
+        scale = energy(target).clamp_min(torch.finfo(torch.float32).tiny)
+        whole = (energy(estimate - target) / scale).sqrt()
+        return {
+            name: peaks if values.shape == peaks.shape else whole
+            for name, values in sample.params.items()
         }
 
 

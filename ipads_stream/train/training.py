@@ -52,9 +52,33 @@ class Training(LightningModule):
             group["lr"] = group.get("scale", 1.0) * self.rate(self.global_step)
 
     def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
-        terms = self.loss(self.net(batch.inputs), batch)
+        predictions = self.net(batch.inputs)
+        terms = self.loss(predictions, batch)
         assert batch.provenance is not None
+        if self.stream.table.adaptive:
+            self._feed_back(predictions, terms, batch)
         return self.report(terms, batch, batch.weight, batch.provenance.indices)
+
+    def _feed_back(
+        self, predictions: dict[str, Tensor], terms: dict[str, Tensor], batch: Sample
+    ) -> None:
+        """Tells the stream where the network failed, and logs the shares that follow from it.
+
+        A loss that can tell the errors of single draws has a method ``errors``; the others count
+        the whole sample's.
+        """
+        own = getattr(self.loss, "errors", None)
+        whole = torch.stack(list(terms.values())).sum(0).detach()
+        errors = whole if own is None else own(predictions, batch)
+        shared = self.trainer.world_size > 1
+        self.stream.feed_back(batch, errors, self._total if shared else None)
+        if self.stream.table.history:
+            for name, shares in self.stream.table.history[-1][1].items():
+                found = {f"shares/{name}/{i}": float(share) for i, share in enumerate(shares)}
+                self.log_dict(found, batch_size=len(batch))
+
+    def _total(self, sums: Tensor) -> Tensor:
+        return self.all_gather(sums.to(self.device)).sum(0).to(sums.device)
 
     def report(
         self, terms: dict[str, Tensor], batch: Sample, weight: Tensor, indices: np.ndarray

@@ -143,7 +143,7 @@ def test_the_gradient_has_no_gradient_but_the_formula_does():
     given_ = _tensors(*tissue)
     power = epg.fisp(*train, *given_).abs().pow(2).sum()
     slope = torch.autograd.grad(power, given_, create_graph=True)[1]
-    with pytest.raises(RuntimeError, match="once_differentiable"):
+    with pytest.raises(RuntimeError, match="written by hand"):
         slope.sum().backward()
     again = torch.autograd.grad(_loss(epg.fisp_formula(*train, *given_)), given_, create_graph=True)
     assert torch.autograd.grad(again[1].sum(), given_[1])[0].abs().max() > 0
