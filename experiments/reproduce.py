@@ -4,6 +4,8 @@
     python experiments/reproduce.py row=nmr2 [budget=demo|long] [seeds=3]   measured planes
     python experiments/reproduce.py row=speed                               time per plane
     python experiments/reproduce.py row=fixed [seeds=3] [steps=3000]        stored sets and stream
+    python experiments/reproduce.py row=fig4|fig7|transfer [seeds=5] [steps=...] [processes=2]
+                                                        the shift studies of conf/shift
 
 Finished networks and arms are kept under runs/reproduce and not repeated. Results are written to
 experiments/results/<row>-<budget>.json; every arm is reported, losing ones too.
@@ -32,6 +34,7 @@ from ipads_stream.evaluation.methods import NETWORK, reconstruction_methods
 from ipads_stream.evaluation.metrics import confidence_interval
 from ipads_stream.evaluation.planes import Plane, read_plane, rows_between
 from ipads_stream.evaluation.synthetic import synthetic_test
+from ipads_stream.shift import run_study
 from ipads_stream.train.run import train_run
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -214,24 +217,49 @@ def _ratio(values: np.ndarray, stream: np.ndarray) -> dict[str, Any]:
     return {"mean": float(ratios.mean()), "low": low, "high": high}
 
 
+def shift(name: str, seeds: int, steps: int | None, processes: int) -> dict[str, Any]:
+    """A shift study of conf/shift: arms, tests, paired comparisons, thresholds, budgets.
+
+    Raises:
+        RuntimeError: an arm failed; the others are finished and in the report.
+    """
+    words = [f"shift={name}", f"shift.seeds={list(range(seeds))}", f"processes={processes}",
+             f"output={RUNS / name}", "logger.mode=offline"]  # fmt: skip
+    if steps is not None:
+        words.append(f"shift.steps={steps}")
+    ran = run_study(compose(words, name="shift"), bar=sys.stderr.isatty())
+    print(ran.text, flush=True)
+    if ran.failures:
+        raise RuntimeError(f"{name}: {', '.join(ran.failures)} failed; see {RUNS / name}")
+    return json.loads((RUNS / name / "results.json").read_text())
+
+
+STUDIES = ("fig4", "fig7", "transfer")
+
+
 def main(words: Sequence[str]) -> int:
     options = dict(word.partition("=")[::2] for word in words)
     row, budget = options.pop("row", None), options.pop("budget", "demo")
-    seeds, steps = int(options.pop("seeds", 3)), int(options.pop("steps", 3000))
+    seeds = int(options.pop("seeds", 5 if row in STUDIES else 3))
+    asked, processes = options.pop("steps", None), int(options.pop("processes", 2))
+    steps = 3000 if asked is None else int(asked)
     if options:
-        raise ConfigError("argument", next(iter(options)), "row, budget, seeds, steps")
+        raise ConfigError("argument", next(iter(options)), "row, budget, seeds, steps, processes")
     if budget not in BUDGETS:
         raise ConfigError("budget", budget, f"one of {', '.join(BUDGETS)}")
     rows = {
         "nmr1": lambda: nmr1(budget, seeds),
         "nmr2": lambda: nmr2(budget, seeds),
         "speed": lambda: speed(budget),
-        "fixed": lambda: fixed(seeds, steps),
+        "fixed": lambda: fixed(seeds, steps, processes),
+    } | {
+        name: lambda: shift(str(row), seeds, None if asked is None else steps, processes)
+        for name in STUDIES
     }
     if row not in rows:
         raise ConfigError("row", row, f"one of {', '.join(rows)}")
     result = rows[row]()
-    name = row if row == "fixed" else f"{row}-{budget}"
+    name = row if row in ("fixed", *STUDIES) else f"{row}-{budget}"
     write_text(RESULTS / f"{name}.json", json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))
     return 0

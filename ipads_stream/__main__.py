@@ -24,6 +24,7 @@ Simulated magnetic-resonance data, streamed into training.
   train      train a network on an endless stream
   preview    draw what a system generates, or a pulse sequence
   evaluate   compare a trained network with classical methods, on synthetic or measured data
+  shift      train on some distributions, test on others: a study with intervals and tests
   replay     rebuild logged samples
   fit-prior  mine distributions from measured data and write the YAML that draws from them
   freeze     write a fixed set of samples to disk
@@ -50,6 +51,10 @@ EXAMPLES = {
         ipads-stream evaluate checkpoint=runs/demo/run.ckpt data=ubiquitin
         ipads-stream evaluate checkpoint=runs/demo/run.ckpt data=my/bruker/folder rates=[0.25]
         ipads-stream evaluate checkpoint=runs/demo/run.ckpt data=plane.npy""",
+    "shift": """\
+        ipads-stream shift shift=tiny                          the machinery, in a minute
+        ipads-stream shift shift=fig4 processes=2              resumes where it was stopped
+        python experiments/shift.py -m shift=fig4 launcher=joblib arm=dense,DHMF seed=0,1""",
     "fit-prior": """\
         ipads-stream fit-prior data=ubiquitin name=mine
         ipads-stream train conf=runs/prior-mine system=mine    train on what was found""",
@@ -151,7 +156,7 @@ def _help(verb: str) -> str:
 
     yaml = (conf_dir() / f"{verb.replace('-', '_')}.yaml").read_text()
     text += "\nkeys (defaults):\n" + textwrap.indent(yaml, "  ")
-    for group in ("system", "sequence", "net", "loss", "trainer", "logger"):
+    for group in ("system", "sequence", "net", "loss", "trainer", "shift", "logger"):
         names = sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
         if f"- {group}:" in yaml:
             text += f"\n{group}: {', '.join(names)}"
@@ -249,6 +254,14 @@ def replay(overrides: Sequence[str]) -> int:
     return OK
 
 
+def shift(overrides: Sequence[str]) -> int:
+    from ipads_stream.shift import run_study
+
+    ran = run_study(_compose("shift", overrides), bar=sys.stderr.isatty())
+    print(ran.text)
+    return FAILED if ran.failures else OK
+
+
 def fit_prior(overrides: Sequence[str]) -> int:
     from ipads_stream.config import build_system
     from ipads_stream.evaluation.fit_prior import fit_prior as fit
@@ -311,6 +324,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "preview": preview,
     "evaluate": evaluate,
     "replay": replay,
+    "shift": shift,
     "fit-prior": fit_prior,
     "freeze": freeze,
     "bench": bench,
