@@ -78,7 +78,7 @@ def compose(
             node: Any = compose(groups, name=name, conf=conf)
             for part in parent.split("."):
                 node = node.get(part, {}) if isinstance(node, dict) else {}
-            allowed = f"no such key; {parent} has {', '.join(node) or 'no keys'}"
+            allowed = f"no such key; {parent} has {', '.join(node or ()) or 'no keys'}"
             raise ConfigError(f"{parent}.{key}", None, allowed) from error
         raise ConfigError("override", " ".join(overrides), text) from error
 
@@ -87,6 +87,8 @@ def _parsed(line: str) -> Any:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
+    # Hydra knows nan and inf, YAML writes them with a point.
+    line = re.sub(r"(?<=[=\[, :])([+-]?)\.(nan|inf)(?=[\], }]|$)", r"\1\2", line, flags=re.IGNORECASE)
     try:
         return OverridesParser.create().parse_overrides([line])[0]
     except HydraException as error:
@@ -169,9 +171,6 @@ def _check_keys(cls: type, values: dict[str, Any], key: str) -> None:
         if name not in parameters:
             allowed = f"no such key; {cls.__name__} has {', '.join(parameters)}"
             raise ConfigError(f"{prefix}{name}", value, allowed)
-        is_number = isinstance(parameters[name].default, (int, float))
-        if inspect.isfunction(cls) and is_number and isinstance(value, str):
-            raise ConfigError(f"{prefix}{name}", value, "a number")
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and name not in values:
             raise ConfigError(f"{prefix}{name}", None, f"a value; {cls.__name__} needs one")

@@ -80,7 +80,7 @@ def test_every_command_names_a_verb_and_keys_that_exist():
     for _, verb, *words in commands:
         assert verb in VERBS
         if verb != "doctor" and not any(word.startswith("conf=") for word in words):
-            compose(words, name=verb)
+            compose(words, name=verb.replace("-", "_"))
 
 
 @pytest.mark.parametrize("target", ["demo", "test"])
