@@ -212,6 +212,11 @@ def preview(overrides: Sequence[str]) -> int:
     from ipads_stream.config import build_sequence, build_system
 
     config = _compose("preview", overrides)
+    systems = [word for word in overrides if _key(word).partition(".")[0] == "system"]
+    for key in ("sequence", "pulseq"):
+        if systems and config.get(key) is not None:
+            key_given, _, value = systems[0].partition("=")
+            raise ConfigError(key_given, value, f"a system, or {key}, but not both")
     sequence = build_sequence(config, config["trusted"])
     if sequence is not None:
         from ipads_stream.evaluation.sequence_figures import preview_sequence

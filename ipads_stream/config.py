@@ -88,7 +88,7 @@ def _parsed(line: str) -> Any:
     from hydra.errors import HydraException
 
     # Hydra knows nan and inf, YAML writes them with a point.
-    line = re.sub(r"(?<=[=\[, :])([+-]?)\.(nan|inf)(?=[\], }]|$)", r"\1\2", line, flags=re.IGNORECASE)
+    line = re.sub(r"(?i)(?<=[=\[, :])([+-]?)\.(nan|inf)(?=[\], }]|$)", r"\1\2", line)
     try:
         return OverridesParser.create().parse_overrides([line])[0]
     except HydraException as error:

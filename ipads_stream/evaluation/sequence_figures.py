@@ -19,6 +19,7 @@ AXES = ("gx", "gy", "gz")
 COLOURS = (BLUE, GREEN, VERMILION)
 REPEATS = 128  # repetitions drawn behind the one in front
 POINTS = 300_000  # samples drawn of a path
+LEAD = 4  # a preparation is shown for so many times what follows its excitation
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,24 @@ class Span:
         start, stop: s.
         number: of the repetition, counted from 1.
         starts: of all repetitions, s.
+        excited: begins of the excitation of each, s.
     """
 
     start: float
     stop: float
     number: int
     starts: tuple[float, ...]
+    excited: tuple[float, ...]
+
+    @property
+    def lead(self) -> float:
+        """Time shown before the excitation, s."""
+        return self.excited[self.number - 1] - self.start
+
+    @property
+    def label(self) -> str:
+        """Of an axis of times in it."""
+        return "time (ms)" if self.start == 0 else f"time after {_time(self.start)} (ms)"
 
 
 def preview_sequence(sequence: Sequence, output: Path) -> list[Path]:
@@ -47,8 +60,8 @@ def preview_sequence(sequence: Sequence, output: Path) -> list[Path]:
     Returns:
         Paths of the PNG files.
     """
-    output.mkdir(parents=True, exist_ok=True)
     waveforms = sequence.waveforms()
+    output.mkdir(parents=True, exist_ok=True)
     paths = [diagram(sequence, waveforms, output / "diagram.png")]
     if waveforms.sampled.any():
         paths.append(k_space(sequence, waveforms, output / "k_space.png"))
@@ -59,7 +72,8 @@ def span_of(sequence: Sequence, waveforms: Waveforms) -> Span:
     """The first repetition in which something is measured, to the last that happens in it.
 
     A repetition begins with the block of an excitation; before the first, with the sequence. Where
-    all excitations precede all samples, as in MOLED, there is one.
+    all excitations precede all samples, as in MOLED, there is one. A preparation that lasts much
+    longer than what follows it is shown from later on.
 
     Args:
         sequence: to be shown.
@@ -67,19 +81,23 @@ def span_of(sequence: Sequence, waveforms: Waveforms) -> Span:
     """
     begins = np.cumsum([0.0, *(block.duration for block in sequence.blocks)])
     is_excitation = [b.rf is not None and b.rf.use == "excitation" for b in sequence.blocks]
-    starts = begins[:-1][is_excitation]
+    excited = np.append(begins[:-1][is_excitation], [] if any(is_excitation) else 0.0)
     ends = np.cumsum(waveforms.dt)
     samples = ends[waveforms.sampled]
-    starts = np.append(0.0, starts[1:])
+    starts = np.append(0.0, excited[1:])
     if samples.size and starts[-1] < samples[0]:
-        starts = np.zeros(1)
+        starts, excited = np.zeros(1), excited[:1]
     number = int(np.searchsorted(starts, samples[0], side="right")) - 1 if samples.size else 0
     start = float(starts[number])
     stop = float(starts[number + 1]) if number + 1 < starts.size else sequence.duration
     busy = (waveforms.b1 != 0) | waveforms.gradient.any(axis=1) | waveforms.sampled
     busy &= (ends > start) & (ends < stop + 1e-9)
     last = float(ends[busy].max()) if busy.any() else stop
-    return Span(start, min(stop, last + 0.03 * (last - start)), number + 1, tuple(starts.tolist()))
+    first = float(excited[number])
+    if first - start > LEAD * (last - first) > 0:
+        start = first - LEAD * (last - first)
+    stop = min(stop, last + 0.03 * (last - start))
+    return Span(start, stop, number + 1, tuple(starts.tolist()), tuple(excited.tolist()))
 
 
 def diagram(sequence: Sequence, waveforms: Waveforms, path: Path) -> Path:
@@ -98,7 +116,7 @@ def diagram(sequence: Sequence, waveforms: Waveforms, path: Path) -> Path:
             _gradient(row, sequence, axis, span)
         _windows(rows[5], sequence, span)
         rows[0].set_title(_title(sequence, span))
-        rows[5].set_xlabel("time (ms)" if span.start == 0 else "time in the repetition (ms)")
+        rows[5].set_xlabel(span.label)
         rows[5].set_xlim(0, 1e3 * (span.stop - span.start))
         rows[0].get_figure().align_ylabels(rows)
     return path
@@ -119,7 +137,7 @@ def _pulses(amplitude: Any, phase: Any, sequence: Sequence, span: Span) -> None:
     start = 0.0
     for block in sequence.blocks:
         rf = block.rf
-        if rf is not None and span.start <= start < span.stop:
+        if rf is not None and span.start < start + rf.stop and start < span.stop:
             edges = rf.edges
             if edges.size == 2:  # a rectangle: enough points for the phase of an offset
                 edges = np.linspace(0, rf.duration, 200)
@@ -146,10 +164,11 @@ def _gradient(axis: Any, sequence: Sequence, number: int, span: Span) -> None:
     times, heights = gradient_curve(sequence, number)
     length = span.stop - span.start
     stops = (*span.starts[1:], times[-1])
-    for start, stop in list(zip(span.starts, stops, strict=True))[:REPEATS]:
-        if start != span.start:
-            near = _within(times, start, min(start + length, stop))
-            axis.plot(1e3 * (times[near] - start), 1e3 * heights[near], c=GREY, lw=0.5, alpha=0.35)
+    for n, (excited, stop) in enumerate(list(zip(span.excited, stops, strict=True))[:REPEATS]):
+        if n + 1 != span.number:
+            near = _within(times, excited, min(excited + length - span.lead, stop))
+            t = times[near] - excited + span.lead
+            axis.plot(1e3 * t, 1e3 * heights[near], c=GREY, lw=0.5, alpha=0.35)
     near = _within(times, span.start, span.stop)
     shown = 1e3 * (times[near] - span.start), 1e3 * heights[near]
     axis.plot(*shown, c=COLOURS[number], lw=1.3)
@@ -253,6 +272,6 @@ def _course(
     for number, colour in enumerate(COLOURS):
         values = np.insert(k[:, number], breaks, np.nan)
         axis.plot(t, values, style, lw=1.2, c=colour, label=f"$k_{'xyz'[number]}$")
-    axis.set_xlabel("time in the repetition (ms)")
+    axis.set_xlabel(span.label)
     axis.set_ylabel("k (1/m)")
     axis.legend(ncols=3, loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2)

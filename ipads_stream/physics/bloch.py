@@ -8,27 +8,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jaxtyping import Complex, Float
 
-from ipads_stream.core.backend import cuda_module, is_cupy, is_numpy, is_torch, launch, namespace
+from ipads_stream.core.backend import is_cupy, is_numpy, is_torch, namespace
 from ipads_stream.physics.bloch_adjoint import slopes
 from ipads_stream.physics.bloch_arguments import (
     SPINS,
     check_shapes,
     check_values,
-    merged,
     played,
     tolerance_of,
 )
 from ipads_stream.physics.bloch_formula import evolve_formula, free_precession
+from ipads_stream.physics.bloch_kernels import play
 from ipads_stream.physics.bloch_signal import signal, signal_formula
-from ipads_stream.physics.kernels import bloch as lanes
-
-_CUDA_TEXT = Path(__file__).parent / "kernels" / "bloch.cu"
 
 __all__ = ["evolve", "evolve_formula", "free_precession", "signal", "signal_formula"]
 
@@ -54,7 +49,9 @@ def evolve(
 
     A step without RF is exact whatever its length. A step with RF is a rotation between two halves
     of relaxation, cut into equal parts or replaced by the exponential of its generator where that
-    would be off by more than the tolerance.
+    would be off by more than the tolerance. In float32 roundings of steps that are alike add up, to
+    at most about 1.5e-7 of all the angle turned in steps with RF: 1e-4 after 1,000 steps of 10 us
+    at 10 kHz. A pulse along x leaves M+ = i sin(flip), which closed forms count as real.
 
     Of tensors it is differentiable in all arguments: once by the kernel's adjoint, and as often as
     wanted, forward and in vmap by ``evolve_formula``.
@@ -63,7 +60,7 @@ def evolve(
         M: magnetisation at the start, (N, 3); the result has its dtype and its precision.
         b1: RF in the rotating frame, T, complex, (K,); its real part along x.
         gradient: G, T/m, (K, 3).
-        dt: length of the steps, s, a number or (K,).
+        dt: length of the steps, s, a number or (K,), from 0 on: a step of 0 s changes nothing.
         position: r, m, (N, 3); the isocentre where None.
         df: off-resonance, Hz, a number or (N,).
         T1: longitudinal relaxation time, s, a number or (N,); inf where there is none.
@@ -74,6 +71,7 @@ def evolve(
             in float64 where None.
 
     Raises:
+        TypeError: an argument is a list, or arrays are of several libraries.
         ValueError: an argument is not finite or out of range, or the shapes do not fit. Values of
             arrays are checked on the host only: on a GPU it would stop the stream.
 
@@ -124,28 +122,7 @@ def _both_ways(
 
 def _fill(out: Any, arguments: dict[str, Any], tolerance: float | None) -> None:
     """Evolve out, which holds M, by the kernel of its library."""
-    xp, tolerance = namespace(out), tolerance_of(out, tolerance)
     if is_numpy(out):
         check_values(arguments, arrays=True)
-    steps, spins = played(xp, arguments)
-    if out.shape[0] == 0:
-        return
-    if is_cupy(out):
-        real = {"float32": "float", "float64": "double"}[str(out.dtype)]
-        launch(
-            cuda_module(_CUDA_TEXT, (f"-DREAL={real}",)),
-            "bloch",
-            out.shape[0],
-            steps,
-            xp.astype(steps, out.dtype),
-            np.int64(steps.shape[0]),
-            spins,
-            np.int64(out.shape[0]),
-            np.float64(tolerance),
-            out,
-        )
-        return
-    steps, _ = merged(steps)
-    table = np.empty((steps.shape[0], lanes.COLUMNS), out.dtype)
-    lanes.shaped(steps, table)
-    lanes.bloch(steps, table, spins, tolerance, out)
+    steps, spins = played(namespace(out), arguments)
+    play(steps, spins, tolerance_of(out, tolerance), out)

@@ -24,6 +24,8 @@ from ipads_stream.physics.kernels import bloch_adjoint as backward
 
 _CUDA_TEXT = Path(__file__).parent / "kernels" / "bloch_adjoint.cu"
 _CHUNK = 1 << 18  # of spins on the GPU: more than it runs at a time
+# s, of steps of 0 s, whose slopes with respect to dt are ratios to it; no float64 shows the step
+_SHORTEST = 1e-20
 
 
 def slopes(
@@ -56,7 +58,7 @@ def slopes(
     """
     M = arguments["M"]
     xp, tolerance = namespace(M), tolerance_of(M, tolerance)
-    steps, spins = played(xp, arguments)
+    steps, spins = played(xp, arguments, _SHORTEST)
     N, K = M.shape[0], steps.shape[0]
     host, device = not is_cupy(M), device_of(M)
     if at is not None and not host:

@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from ipads_stream.core.backend import device_of, namespace
 from ipads_stream.core.constants import GAMMA_1H
+from ipads_stream.physics.arrays import check_arrays, check_one_library, is_array
 
 STRONGEST_GRADIENT = 1.0  # T/m; head-only and preclinical coils reach 0.5 and 1.0
 SPINS = ("position", "df", "T1", "T2", "B1", "M0")
@@ -17,7 +18,7 @@ SPINS = ("position", "df", "T1", "T2", "B1", "M0")
 
 def as_float64(xp: Any, x: Any, like: Any) -> Any:
     """A number or an array x of the library xp in float64, on the device of like."""
-    if hasattr(x, "shape"):
+    if is_array(x):
         return xp.astype(x, xp.float64)
     return xp.asarray(float(x), dtype=xp.float64, device=device_of(like))
 
@@ -44,22 +45,26 @@ def rows(xp: Any, M: Any, position: Any, df: Any, T1: Any, T2: Any, B1: Any, M0:
         M, position, df, T1, T2, B1, M0: as of evolve.
     """
 
-    def row(x: Any) -> Any:
-        return xp.broadcast_to(as_float64(xp, x, M), M.shape[:1])
+    def exact(x: Any) -> Any:
+        return as_float64(xp, x, M)
 
     place = (0.0, 0.0, 0.0) if position is None else (position[:, i] for i in range(3))
-    return tuple(map(row, (*place, -math.pi * df, B1, 1 / T1, 1 / T2, M0)))
+    # In float64 before anything is done to them: a product in float32 is off by 6e-8 of itself.
+    found = (*map(exact, place), -math.pi * exact(df), exact(B1), 1 / exact(T1), 1 / exact(T2))
+    return tuple(xp.broadcast_to(x, M.shape[:1]) for x in (*found, exact(M0)))
 
 
-def played(xp: Any, arguments: dict[str, Any]) -> tuple[Any, Any]:
+def played(xp: Any, arguments: dict[str, Any], shortest: float = 0.0) -> tuple[Any, Any]:
     """Columns of the steps, (K, 6), and rows of the spins, (8, N), as the kernels take them.
 
     Args:
         xp: the array library.
         arguments: of evolve by name.
+        shortest: length that steps of 0 s are given, s.
     """
     M, b1 = arguments["M"], arguments["b1"]
-    half = -0.5 * GAMMA_1H * as_float64(xp, arguments["dt"], M)
+    dt = as_float64(xp, arguments["dt"], M)
+    half = -0.5 * GAMMA_1H * xp.where(dt == 0, xp.full_like(dt, shortest), dt)
     waveforms = xp.real(b1), xp.imag(b1), arguments["gradient"]
     real, imaginary, gradient = (xp.astype(x, xp.float64) for x in waveforms)
     steps = xp.stack(columns(xp, real, imaginary, gradient, half), axis=-1)
@@ -88,8 +93,11 @@ def tolerance_of(M: Any, tolerance: float | None) -> float:
 
 
 def check_shapes(M: Any, b1: Any, gradient: Any, dt: Any, spins: dict[str, Any]) -> None:
-    """Refuse M, b1, gradient, dt and spins, by name, of shapes that do not fit."""
-    xp = namespace(*(x for x in (M, b1, gradient, dt, *spins.values()) if hasattr(x, "shape")))
+    """Refuse M, b1, gradient, dt and spins, by name, of kinds or shapes that do not fit."""
+    given = {"M": M, "b1": b1, "gradient": gradient, "dt": dt, **spins}
+    check_arrays(given, numbers=("dt", *SPINS[1:]))
+    check_one_library(given)
+    xp = namespace(M)
     if not (M.ndim == 2 and M.shape[1] == 3):
         raise ValueError(f"M: shape {tuple(M.shape)}; (N, 3) is allowed")
     if M.dtype not in (xp.float32, xp.float64):
@@ -102,8 +110,8 @@ def check_shapes(M: Any, b1: Any, gradient: Any, dt: Any, spins: dict[str, Any])
         shapes = allowed.get(name, [(), (N,)])
         if x is None and name == "position":
             continue
-        shape = tuple(x.shape) if hasattr(x, "shape") else ()
-        if shape not in shapes or (name == "gradient" and not hasattr(x, "shape")):
+        shape = tuple(x.shape) if is_array(x) else ()
+        if shape not in shapes:
             wanted = " or ".join(map(str, shapes))
             raise ValueError(
                 f"{name}: shape {shape}; {wanted} is allowed for {N} spins and {K} steps"
@@ -113,7 +121,7 @@ def check_shapes(M: Any, b1: Any, gradient: Any, dt: Any, spins: dict[str, Any])
 def check_values(arguments: dict[str, Any], arrays: bool) -> None:
     """Refuse arguments whose values make no sense: numbers and, where asked, NumPy arrays."""
     rules = {
-        "dt": (lambda x: (x > 0) & np.isfinite(x), "a positive and finite time in s"),
+        "dt": (lambda x: (x >= 0) & np.isfinite(x), "a finite time in s from 0"),
         "T1": (lambda x: x > 0, "a positive time in s"),
         "T2": (lambda x: x > 0, "a positive time in s"),
         "gradient": (
@@ -123,9 +131,9 @@ def check_values(arguments: dict[str, Any], arrays: bool) -> None:
         "M0": (lambda x: (x >= 0) & np.isfinite(x), "a finite number from 0"),
         "tolerance": (lambda x: (x > 0) & np.isfinite(x), "a positive and finite number"),
     }
-    known = {k: x for k, x in arguments.items() if x is not None and (arrays or not _is_array(x))}
+    known = {k: x for k, x in arguments.items() if x is not None and (arrays or not is_array(x))}
     for name, x in known.items():
-        rule, allowed = rules.get(name, (np.isfinite, "finite numbers"))
+        rule, allowed = rules.get(name, (np.isfinite, "a finite number"))
         good = rule(np.asarray(x))
         if not np.all(good):
             wrong = np.asarray(x)[~good].flat[0]
@@ -136,7 +144,3 @@ def check_values(arguments: dict[str, Any], arrays: bool) -> None:
         if np.any(wrong):
             at = np.flatnonzero(wrong)[0]
             raise ValueError(f"T2={T2.flat[at]}: at most 2 T1 = {2 * T1.flat[at]} s is allowed")
-
-
-def _is_array(x: Any) -> bool:
-    return hasattr(x, "shape")

@@ -28,9 +28,11 @@ from ipads_stream.core.backend import (
 )
 from ipads_stream.core.constants import GAMMA_1H
 from ipads_stream.physics import motion as motions
-from ipads_stream.physics.bloch_arguments import check_values, columns, merged, tolerance_of
+from ipads_stream.physics.bloch_arguments import as_float64, check_values, columns, tolerance_of
+from ipads_stream.physics.bloch_kernels import play
 from ipads_stream.physics.bloch_signal_formula import (
     Weights,
+    check_kinds,
     pieces,
     played,
     readouts,
@@ -39,7 +41,6 @@ from ipads_stream.physics.bloch_signal_formula import (
     weights_of,
 )
 from ipads_stream.physics.epg_arguments import host
-from ipads_stream.physics.kernels import bloch as rotations
 from ipads_stream.physics.kernels import readout as lanes
 from ipads_stream.physics.phantom import Phantom
 from ipads_stream.physics.readout_lines import Lines, cut
@@ -85,12 +86,14 @@ def signal(
         tolerance: error of relaxation allowed per step with RF, as in evolve.
 
     Raises:
-        ValueError: shapes do not fit, or T2', D or a voxel are asked of a sequence without a single
-            coherence pathway.
+        TypeError: arrays are of several libraries; waveforms may be in NumPy beside any phantom.
+        ValueError: a value is out of range, shapes do not fit, or T2', D or a voxel are asked of a
+            sequence without a single coherence pathway.
 
     Source: sums over isochromats: Stoecker et al., Magnetic Resonance in Medicine 64, 186 (2010).
     """
     waveforms = played(sequence)
+    check_kinds(waveforms, phantom, M)
     extras: dict[str, Any] = {"motion": motion, "memory": memory, "tolerance": tolerance}
     position = phantom.position
     if is_numpy(position) or is_cupy(position):
@@ -216,8 +219,10 @@ class _Spins:
         self.spins = xp.empty((8, math.prod(batch) * N), dtype=xp.float64)
         self.extra = xp.empty((2, math.prod(batch) * N), dtype=xp.float64)
         p = phantom
-        rates = (-math.pi * p.df, p.B1, *(_rate(xp, T) for T in (p.T1, p.T2)), p.M0)
-        rates = (*rates, _rate(xp, p.T2p), p.D)
+        # In float64 before anything is done to them, as in evolve
+        df, *times = (as_float64(xp, x, like) for x in (p.df, p.T1, p.T2, p.T2p))
+        R1, R2, R2p = (1 / T for T in times)
+        rates = (-math.pi * df, p.B1, R1, R2, p.M0, R2p, p.D)
         for row, x in zip((*self.spins[3:], *self.extra), rates, strict=True):
             xp.reshape(row, (*batch, N))[...] = x
         self.M = xp.zeros((math.prod(batch) * N, 3), dtype=self.kind, device=device_of(like))
@@ -252,27 +257,7 @@ class _Spins:
         """Play steps."""
         if len(steps) == 0 or self.M.shape[0] == 0:
             return
-        steps, _ = merged(steps)
-        if is_numpy(self.M):
-            table = np.empty((len(steps), rotations.COLUMNS), self.kind)
-            rotations.shaped(steps, table)
-            rotations.bloch(steps, table, self.spins, self.tolerance, self.M)
-            return
-        xp = self.xp
-        real = {"float32": "float", "float64": "double"}[str(self.kind)]
-        exact = xp.asarray(steps)
-        launch(
-            cuda_module(_KERNELS / "bloch.cu", (f"-DREAL={real}",)),
-            "bloch",
-            self.M.shape[0],
-            exact,
-            xp.astype(exact, self.kind),
-            np.int64(len(steps)),
-            self.spins,
-            np.int64(self.M.shape[0]),
-            np.float64(self.tolerance),
-            self.M,
-        )
+        play(self.xp.asarray(steps), self.spins, self.tolerance, self.M)
 
     def read(self, rows: np.ndarray) -> Any:
         """The signal at samples of a free precession that starts now, (B, coils, S)."""
@@ -320,7 +305,3 @@ class _Spins:
         if key not in self.seen:
             self.seen[key] = cut(relative, self.grain, self.growth)
         return self.seen[key]
-
-
-def _rate(xp: Any, time: Any) -> Any:
-    return 1 / (xp.astype(time, xp.float64) if hasattr(time, "shape") else time)

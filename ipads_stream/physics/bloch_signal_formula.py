@@ -14,10 +14,12 @@ from jaxtyping import Bool, Complex, Float, Int
 from ipads_stream.core.backend import device_of, is_numpy, namespace
 from ipads_stream.core.constants import GAMMA_BAR_1H
 from ipads_stream.physics import motion as motions
-from ipads_stream.physics.bloch_arguments import as_float64
+from ipads_stream.physics.arrays import check_arrays, check_one_library, is_array
+from ipads_stream.physics.bloch_arguments import as_float64, check_values
 from ipads_stream.physics.bloch_formula import evolve_formula
+from ipads_stream.physics.dephasing import box_response
 from ipads_stream.physics.epg_arguments import host
-from ipads_stream.physics.pathway import along
+from ipads_stream.physics.pathway import along, check_memory
 from ipads_stream.physics.phantom import TISSUE, Phantom
 from ipads_stream.physics.waveforms import Waveforms
 
@@ -33,14 +35,17 @@ def signal_formula(
 ) -> Complex[Any, "..."]:
     """The same in the array API and in float64, differentiable; little checked.
 
-    Differentiable in the fields of the phantom, in M and in the waveforms, but for the part of T2',
-    D and voxel that depends on gradients and times. A step counts as RF where b1 is not 0 or where
-    a pulse lies. Memory holds N S numbers of every readout, and all spins after every step with RF.
+    Differentiable in the fields of the phantom, in M and in the waveforms; for T2', D and voxel
+    pulses act at centres that are given on their own. A step counts as RF where b1 is not 0 or
+    where a pulse lies. Memory holds N S numbers of every readout, and all spins after every step
+    with RF.
 
     Args:
         sequence, phantom, M, motion, memory, tolerance: as above.
     """
-    return summed(played(sequence), phantom, evolve_formula, M, motion, memory, tolerance)
+    waveforms = played(sequence)
+    check_kinds(waveforms, phantom, M)
+    return summed(waveforms, phantom, evolve_formula, M, motion, memory, tolerance)
 
 
 def summed(
@@ -61,7 +66,7 @@ def summed(
     xp, like = namespace(phantom.position), phantom.position
     parts = pieces(waveforms, motion)
     steps = _Steps(xp, parts.waveforms, like, evolve)
-    weights = weights_of(waveforms, phantom, memory)
+    weights = weights_of(waveforms, phantom, memory, like)
     places = iter([like]) if motion is None else motion.path(like, parts.edges)
     out: list[Any] = []
     spins: dict[str, Any] = {}
@@ -78,10 +83,11 @@ def summed(
             rows = slice(sample, sample + len(ks))
             out.append(steps.sampled(M, begin, ks, r, spins, weights, rows))
             sample += len(ks)
-        if sample < len(weights.tau):  # nobody listens to what comes after
+        if sample < weights.tau.shape[0]:  # nobody listens to what comes after
             M, done = steps.advanced(M, done, int(stop), r, spins, tolerance), int(stop)
-    turned = np.exp(-1j * np.asarray(waveforms.receiver, np.float64)) * weights.voxel
+    turned = np.exp(-1j * np.asarray(waveforms.receiver, np.float64))
     factor = xp.asarray(turned, dtype=xp.complex128, device=device_of(like))
+    factor = factor * xp.astype(weights.voxel, xp.complex128)
     if not out:
         shape = (math.prod(batch), 1, 0)
         out = [xp.zeros(shape, dtype=xp.complex128, device=device_of(like))]
@@ -93,7 +99,7 @@ def summed(
 
 @dataclass(frozen=True)
 class Weights:
-    """What a voxel makes of the pathway at every sample, on the host.
+    """What a voxel makes of the pathway at every sample, in float64.
 
     Attributes:
         tau: |tau|, s, which 1/T2' weighs, (S,).
@@ -101,49 +107,53 @@ class Weights:
         voxel: response of the box of a voxel, (S,).
     """
 
-    tau: Float[np.ndarray, " S"]
-    b: Float[np.ndarray, " S"]
-    voxel: Float[np.ndarray, " S"]
+    tau: Float[Any, " S"]
+    b: Float[Any, " S"]
+    voxel: Float[Any, " S"]
 
 
-def weights_of(waveforms: Waveforms, phantom: Phantom, memory: float) -> Weights:
+def weights_of(waveforms: Waveforms, phantom: Phantom, memory: float, like: Any = None) -> Weights:
     """Those that the phantom asks for; all without effect where it asks for none.
 
     Args:
         waveforms, phantom, memory: as above.
+        like: array whose library follows them; where None they are on the host, as numbers.
 
     Raises:
         ValueError: T2p, D or voxel are asked for and there is no single coherence pathway.
     """
-    S = int(np.count_nonzero(np.asarray(waveforms.sampled)))
-    none = Weights(np.zeros(S), np.zeros(S), np.ones(S))
+    check_memory(memory)
     asked = [
         name
         for name, idle in (("T2p", math.inf), ("D", 0.0))
         if not np.all(_known(getattr(phantom, name)) == idle)
     ]
     asked += [] if phantom.voxel is None else ["voxel"]
+    of = np.zeros(0) if like is None else like
+    xp, shape = namespace(of), (int(np.count_nonzero(np.asarray(waveforms.sampled))),)
+    none = xp.zeros(shape, dtype=xp.float64, device=device_of(of))
     if not asked:
-        return none
+        return Weights(none, none, none + 1)
     try:
-        pathway = along(waveforms, memory)
+        pathway = along(waveforms, memory, like)
     except ValueError as error:
         raise ValueError(
             f"{', '.join(asked)}: a closed form takes a single coherence pathway, and {error}; "
             "sets of isochromats and random walks take any sequence"
         ) from error
-    voxel = none.voxel
+    voxel = none + 1
     if phantom.voxel is not None:
-        voxel = np.prod(np.sinc(pathway.k * np.asarray(phantom.voxel, np.float64)), axis=-1)
+        size = phantom.voxel if like is not None else np.asarray(host(phantom.voxel))
+        voxel = box_response(pathway.k, size)
     return Weights(
-        np.abs(pathway.tau) if "T2p" in asked else none.tau,
-        pathway.b if "D" in asked else none.b,
+        xp.abs(pathway.tau) if "T2p" in asked else none,
+        pathway.b if "D" in asked else none,
         voxel,
     )
 
 
 def _known(x: Any) -> Any:
-    return x if is_numpy(x) or not hasattr(x, "shape") else np.nan
+    return x if is_numpy(x) or not is_array(x) else np.nan
 
 
 def played(sequence: Any) -> Waveforms:
@@ -161,7 +171,24 @@ def played(sequence: Any) -> Waveforms:
         if tuple(getattr(found, name).shape) != shape:
             of = tuple(getattr(found, name).shape)
             raise ValueError(f"{name}: shape {of}; {shape} is allowed for {K} steps, {S} samples")
+    check_values({"receiver": found.receiver}, arrays=True)
     return found
+
+
+def check_kinds(waveforms: Waveforms, phantom: Phantom, M: Any) -> None:
+    """Refuse M that is no array, and M or waveforms of a library that is not the phantom's.
+
+    Args:
+        waveforms: they may be in NumPy beside any phantom.
+        phantom, M: as above.
+
+    Raises:
+        TypeError: names the arguments and what is allowed.
+    """
+    check_arrays({"M": M})
+    played = {name: getattr(waveforms, name) for name in ("b1", "gradient", "dt")}
+    theirs = {name: x for name, x in played.items() if not is_numpy(x)}
+    check_one_library({"position": phantom.position, "M": M, **theirs})
 
 
 def pieces(waveforms: Waveforms, motion: motions.Motion | None) -> motions.Segments:
@@ -244,9 +271,15 @@ class _Steps:
                 return xp.asarray(x, dtype=dtype, device=device_of(like))
             return xp.astype(x, dtype)
 
-        self.xp, self.like, self.rf, self.evolve = xp, like, with_rf(waveforms), evolve
+        self.xp, self.like, self.evolve = xp, like, evolve
+        # Played on their own: RF, and steps of 0 s, in which no gradient has a mean.
+        self.alone = with_rf(waveforms)
+        known = host(waveforms.dt)
+        if known is not None:
+            self.alone = self.alone | (known == 0)
         self.b1 = here(waveforms.b1, xp.complex128)
         gradient, dt = here(waveforms.gradient, xp.float64), here(waveforms.dt, xp.float64)
+        self.gradient, self.dt = gradient, dt
         # Time and the integral of the gradients at every edge of a step.
         steps = xp.concat((gradient * dt[:, None], dt[:, None]), axis=-1)
         self.edges = xp.cumulative_sum(steps, axis=0, include_initial=True)
@@ -262,16 +295,18 @@ class _Steps:
         """M after steps first ... stop - 1."""
         if stop == first:
             return M
-        rf = self.rf[first:stop]
-        begins = np.flatnonzero(np.concatenate(([True], rf[1:] | rf[:-1])))
-        ends = np.append(begins[1:], len(rf)) + first
+        alone = self.alone[first:stop]
+        begins = np.flatnonzero(np.concatenate(([True], alone[1:] | alone[:-1])))
+        ends = np.append(begins[1:], len(alone)) + first
         passed = self._at(self.edges, ends) - self._at(self.edges, begins + first)
-        dt = passed[:, 3]
         of = {name: spins[name] for name in ("df", "T1", "T2", "B1", "M0")}
-        b1 = self._at(self.b1, begins + first)
-        return self.evolve(
-            M, b1, passed[:, :3] / dt[:, None], dt, position=r, **of, tolerance=tolerance
-        )
+        b1, gradient, dt = (self._at(x, begins + first) for x in (self.b1, self.gradient, self.dt))
+        xp = self.xp
+        single = xp.asarray(ends - first - begins == 1, device=device_of(self.like))
+        means = passed[:, :3] / xp.where(single, xp.ones_like(dt), passed[:, 3])[:, None]
+        gradient = xp.where(single[:, None], gradient, means)
+        dt = xp.where(single, dt, passed[:, 3])
+        return self.evolve(M, b1, gradient, dt, position=r, **of, tolerance=tolerance)
 
     def sampled(
         self,
@@ -290,10 +325,7 @@ class _Steps:
         turns = GAMMA_BAR_1H * xp.matmul(r, xp.matrix_transpose(passed[:, :3]))
         turns = turns + spins["df"][:, None] * t
         angle = -2 * math.pi * (turns - xp.round(turns))
-        tau, b = (
-            xp.asarray(x[rows], dtype=xp.float64, device=device_of(self.like))
-            for x in (weights.tau, weights.b)
-        )
+        tau, b = weights.tau[rows], weights.b[rows]
         nepers = t / spins["T2"][:, None] + tau / spins["T2p"][:, None] + b * spins["D"][:, None]
         e = xp.exp(-nepers)
         c, s, x, y = e * xp.cos(angle), e * xp.sin(angle), M[:, 0][:, None], M[:, 1][:, None]

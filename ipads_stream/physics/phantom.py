@@ -12,10 +12,11 @@ import numpy as np
 from jaxtyping import Complex, Float
 
 from ipads_stream.core.backend import device_of, is_numpy, namespace
+from ipads_stream.physics.arrays import check_arrays, check_one_library, is_array
 
 TISSUE = ("M0", "T1", "T2", "df", "B1", "T2p", "D")
 _ALLOWED: dict[str, tuple[Callable[[Any], Any], str]] = {
-    "position": (np.isfinite, "finite numbers of m"),
+    "position": (np.isfinite, "a finite number of m"),
     "M0": (lambda x: (x >= 0) & np.isfinite(x), "a finite number from 0"),
     "T1": (lambda x: x > 0, "a positive time in s"),
     "T2": (lambda x: x > 0, "a positive time in s"),
@@ -23,8 +24,8 @@ _ALLOWED: dict[str, tuple[Callable[[Any], Any], str]] = {
     "B1": (np.isfinite, "a finite number"),
     "T2p": (lambda x: x > 0, "a positive time in s"),
     "D": (lambda x: (x >= 0) & np.isfinite(x), "a finite number of m^2/s from 0"),
-    "sensitivity": (np.isfinite, "finite complex numbers"),
-    "voxel": (lambda x: (x >= 0) & np.isfinite(x), "finite lengths in m from 0"),
+    "sensitivity": (np.isfinite, "a finite complex number"),
+    "voxel": (lambda x: (x >= 0) & np.isfinite(x), "a finite length in m from 0"),
 }
 
 
@@ -47,6 +48,7 @@ class Phantom:
         voxel: edges of the box that every spin stands for, m, three numbers; None: points.
 
     Raises:
+        TypeError: a field is a list, or arrays are of several libraries.
         ValueError: a field has a wrong shape or makes no sense. Values of arrays are checked on the
             host only: on a GPU it would stop the stream.
     """
@@ -63,15 +65,18 @@ class Phantom:
     voxel: Any = None
 
     def __post_init__(self) -> None:
+        fields = {name: getattr(self, name) for name in ("position", "sensitivity", *TISSUE)}
+        check_arrays(fields, numbers=TISSUE)
+        check_one_library(fields)
         _ = self.batch  # raises where shapes do not fit
         for name, (rule, allowed) in _ALLOWED.items():
             x = getattr(self, name)
-            if x is None or (hasattr(x, "shape") and not is_numpy(x)):
+            if x is None or (is_array(x) and not is_numpy(x)):
                 continue
             good = rule(np.asarray(x))
             if not np.all(good):
                 raise ValueError(f"{name}={np.asarray(x)[~good].flat[0]}: {allowed} is allowed")
-        if all(is_numpy(x) or not hasattr(x, "shape") for x in (self.T1, self.T2)):
+        if all(is_numpy(x) or not is_array(x) for x in (self.T1, self.T2)):
             T1, T2 = np.broadcast_arrays(self.T1, self.T2)
             wrong = (T2 > 2 * T1) & np.isfinite(T2)  # infinite: transverse relaxation is left out
             if np.any(wrong):
@@ -135,8 +140,13 @@ def from_maps(
         isochromats: per voxel along the axes; of more than the grid has, the last are 1.
 
     Raises:
+        TypeError: a map is a list, or maps are of several libraries.
         ValueError: spacing, isochromats or maps do not fit.
     """
+    tissue = {"T1": T1, "T2": T2, "df": df, "B1": B1, "T2p": T2p, "D": D}
+    given = {"M0": M0, **tissue, "sensitivity": sensitivity}
+    check_arrays(given, numbers=tissue)
+    check_one_library(given)
     axes = len(spacing)
     if axes not in (2, 3) or not all(math.isfinite(d) and d > 0 for d in spacing):
         raise ValueError(f"spacing={spacing}: two or three positive lengths in m are allowed")
@@ -151,7 +161,7 @@ def from_maps(
     parts = math.prod(counts)
 
     def spins(name: str, x: Any) -> Any:
-        if not hasattr(x, "shape"):
+        if not is_array(x):
             return x
         shape = (*tuple(x.shape)[:-axes], *grid)
         try:
@@ -163,7 +173,6 @@ def from_maps(
         return xp.reshape(kept, (*shape[:-axes], -1))
 
     places = _places(xp, M0, grid, spacing, counts)
-    tissue = {"T1": T1, "T2": T2, "df": df, "B1": B1, "T2p": T2p, "D": D}
     return Phantom(
         position=xp.reshape(xp.take(places, index, axis=0), (-1, 3)),
         M0=spins("M0", M0) / parts,

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from jaxtyping import Bool, Complex, Float
 
+from ipads_stream.physics.arrays import check_arrays
+
 Use = Literal["excitation", "refocusing", "inversion", "saturation", "preparation", "other"]
 
 
@@ -16,13 +18,14 @@ class Pulse:
 
     Attributes:
         first, stop: its steps, first ... stop - 1.
-        centre: time at which it acts, where it is treated as instantaneous, s from the start.
+        centre: time at which it acts, where it is treated as instantaneous, s from the start: a
+            number or, to be followed with the lengths of the steps before it, a scalar tensor.
         use: what it is played for; pathways are followed by it.
     """
 
     first: int
     stop: int
-    centre: float
+    centre: Any
     use: Use
 
 
@@ -35,10 +38,13 @@ class Waveforms:
     Attributes:
         b1: RF in the frame that rotates at the nominal frequency, T, (K,), real part along x.
         gradient: T/m, (K, 3).
-        dt: s, (K,).
+        dt: s, (K,), from 0 on.
         sampled: whether a sample is taken at the end of the step, (K,), on the host.
         receiver: phase of the receiver at each sample, rad, (S,), on the host; it is subtracted.
         pulses: of RF, in order of time.
+
+    Raises:
+        TypeError: one of the first five is no array.
     """
 
     b1: Complex[Any, " K"]
@@ -47,3 +53,7 @@ class Waveforms:
     sampled: Bool[Any, " K"]
     receiver: Float[Any, " S"]
     pulses: tuple[Pulse, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = ("b1", "gradient", "dt", "sampled", "receiver")
+        check_arrays({name: getattr(self, name) for name in names})

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 
-from ipads_stream.core.errors import ConfigError
 from ipads_stream.sequences import encoding, gradients
 from ipads_stream.sequences.block import Block
+from ipads_stream.sequences.ready import check_dummies, check_size, ready
 from ipads_stream.sequences.scanner import Scanner
 from ipads_stream.sequences.sequence import Sequence
 
 
+@ready
 def bssfp(
     *,
     fov: float = 0.22,
@@ -43,8 +44,8 @@ def bssfp(
         ConfigError: a value that the scanner cannot play, by name.
     """
     scanner = scanner or Scanner()
-    if num_dummies < 0:
-        raise ConfigError("num_dummies", num_dummies, "a whole number from 0")
+    check_size({"matrix": matrix}, matrix, matrix)
+    check_dummies(num_dummies)
     pulse = encoding.selection(flip, thickness, scanner, duration=1e-3, time_bandwidth=2.0)
     start = encoding.selection(flip / 2, thickness, scanner, duration=1e-3, time_bandwidth=2.0)
     line = encoding.readout(fov, matrix, dwell, scanner)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-
-import numpy as np
+from dataclasses import replace
 
 from ipads_stream.core.constants import GAMMA_1H, GAMMA_BAR_1H
 from ipads_stream.core.errors import ConfigError
-from ipads_stream.sequences import encoding, gradients, pulses
+from ipads_stream.sequences import encoding, pulses
 from ipads_stream.sequences.block import Block
 from ipads_stream.sequences.epi import epi
 from ipads_stream.sequences.events import RF
+from ipads_stream.sequences.ready import check_size, ready
 from ipads_stream.sequences.scanner import Scanner
 from ipads_stream.sequences.sequence import Sequence
 
 
+@ready
 def cest(
     *,
     offsets_ppm: list[float] | None = None,
@@ -56,40 +57,45 @@ def cest(
     """
     scanner = scanner or Scanner()
     offsets = [3.5] if offsets_ppm is None else list(offsets_ppm)
-    if not offsets or not np.all(np.isfinite(offsets)):
+    if not offsets:
         raise ConfigError("offsets_ppm", offsets_ppm, "one finite number or more")
     for name, value in {"B0": B0, "amplitude": amplitude}.items():
-        if not (math.isfinite(value) and value > 0):
-            raise ConfigError(name, value, "a finite number above 0 T")
-    encoding.check_matrix(number, "number")
+        if not value > 0:
+            raise ConfigError(name, value, "a number above 0 T")
+    check_size({"number": number}, len(offsets) * number, 1)
+    check_size({"matrix": matrix}, len(offsets) * matrix, matrix)
     least = scanner.rf_dead_time + scanner.rf_ringdown_time
     if not gap >= least:
         raise ConfigError("gap", gap, f"at least {least:g} s")
     image = epi(
         fov=fov, matrix=matrix, thickness=thickness, flip=flip, TE=TE, dwell=dwell, scanner=scanner
     )
-    crusher = gradients.crusher_area(spoiling, thickness or fov / matrix)
-    crush = scanner.block(gz=gradients.trapezoid(crusher, scanner))
+    crusher = encoding.crusher(spoiling, fov, matrix, thickness, "spoiling", scanner)
+    crush = scanner.block(gz=crusher)
     pulse = _pulse(shape, amplitude, duration, scanner)
     # Each block is pulse and gap, so that the last gap precedes the spoiler as all others do.
     length = encoding.spare("duration", duration + gap, 0.0, scanner)
+    rest = Block(encoding.spare("recovery", recovery, 0.0, scanner))
     blocks: list[Block] = []
     for offset in offsets:
         frequency = offset * 1e-6 * GAMMA_BAR_1H * B0
-        blocks.append(Block(encoding.spare("recovery", recovery, 0.0, scanner)))
-        for n in range(number):
-            phase = math.fmod(-2 * math.pi * frequency * n * length, 2 * math.pi)
-            turned = RF(
-                pulse.samples, pulse.edges, pulse.centre, pulse.use, pulse.delay, frequency, phase
-            )
-            blocks.append(Block(length, rf=turned))
+        blocks += [rest, *_train(pulse, frequency, number, length)]
         blocks += [crush, *image.blocks, crush]
     return Sequence(
-        tuple(block for block in blocks if block.duration > 0),
+        encoding.without_empty(blocks),
         name="cest",
         scanner=scanner,
         definitions={**encoding.geometry(fov, thickness), "TE": TE, "Offsets_ppm": offsets},
     )
+
+
+def _train(pulse: RF, frequency: float, number: int, length: float) -> list[Block]:
+    """Pulses in the phase of a continuous wave, one every length (s)."""
+    turns = [math.fmod(frequency * n * length, 1.0) for n in range(number)]
+    return [
+        Block(length, rf=replace(pulse, frequency=frequency, phase=-2 * math.pi * turn))
+        for turn in turns
+    ]
 
 
 def _pulse(shape: str, amplitude: float, duration: float, scanner: Scanner) -> RF:

@@ -21,8 +21,9 @@ from ipads_stream.sequences.gradients import (
     shortest,
     slice_selection,
     table,
+    trapezoid,
 )
-from ipads_stream.sequences.scanner import Scanner, ceil_to, is_on, round_to
+from ipads_stream.sequences.scanner import Scanner, ceil_to, is_multiple, round_to
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +63,7 @@ def readout(fov: float, matrix: int, dwell: float, scanner: Scanner) -> Readout:
     check_matrix(matrix)
     check_length("fov", fov)
     # The window begins half a dwell before a sample; both have to lie on the receiver's raster.
-    if not (dwell > 0 and is_on(dwell, 2 * scanner.adc_raster)):
+    if not is_multiple(dwell, 2 * scanner.adc_raster):
         raise ConfigError("dwell", dwell, f"a multiple of {2 * scanner.adc_raster} s above 0")
     amplitude = 1 / (GAMMA_BAR_1H * fov * dwell)
     if amplitude > scanner.max_gradient:
@@ -124,7 +125,27 @@ def crushing_area(
     """
     if not (math.isfinite(turns) and turns >= 0):
         raise ConfigError(name, turns, "a finite number from 0")
+    check_length("fov", fov)
+    if thickness is not None:
+        check_length("thickness", thickness)
     return crusher_area(turns, thickness or fov / matrix)
+
+
+def crusher(
+    turns: float,
+    fov: float,
+    matrix: int,
+    thickness: float | None,
+    name: str,
+    scanner: Scanner,
+) -> Gradient:
+    """The shortest trapezoid of a crushing area.
+
+    Args:
+        turns, fov, matrix, thickness, name: as of crushing_area.
+        scanner: whose limits hold.
+    """
+    return trapezoid(crushing_area(turns, fov, matrix, thickness, name), scanner)
 
 
 def without_empty(blocks: Iterable[Block]) -> tuple[Block, ...]:
@@ -184,7 +205,8 @@ def selection(
         use: what it is played for.
     """
     if not (math.isfinite(flip) and flip > 0):
-        raise ConfigError("flip", flip, "a finite angle above 0 rad")
+        name = "refocusing" if use == "refocusing" else "flip"
+        raise ConfigError(name, flip, "a finite angle above 0 rad")
     gz, rephasing = None, 0.0
     if thickness is None:
         rf = pulses.block(flip, scanner, use=use)
@@ -194,6 +216,24 @@ def selection(
         bandwidth = time_bandwidth / duration
         rf, gz, rephasing = slice_selection(rf, bandwidth, thickness, scanner, offset=offset)
     return Selection(rf, gz, rephasing, scanner.block(rf=rf, gz=gz).duration)
+
+
+def inversion(TI: float, excitation: Selection, crush: Block, scanner: Scanner) -> list[Block]:
+    """An adiabatic inversion, a crusher and the rest of the time to an excitation.
+
+    Args:
+        TI: from the inversion's centre to the excitation's, s; met to half of the block raster.
+        excitation: that follows.
+        crush: block of the crusher.
+        scanner: whose limits hold.
+
+    Raises:
+        ConfigError: less time than is played in it.
+    """
+    rf = pulses.hyperbolic_secant(scanner)
+    inverting = scanner.block(rf=rf)
+    used = inverting.duration - rf.delay - rf.centre + crush.duration + excitation.centre
+    return [inverting, crush, Block(spare("TI", TI, used, scanner))]
 
 
 def spare(name: str, value: float, used: float, scanner: Scanner) -> float:

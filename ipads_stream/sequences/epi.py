@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from ipads_stream.core.errors import ConfigError
 from ipads_stream.sequences import encoding, gradients
 from ipads_stream.sequences.block import Block
 from ipads_stream.sequences.events import Gradient
+from ipads_stream.sequences.ready import check_size, ready
 from ipads_stream.sequences.scanner import Scanner, ceil_to
 from ipads_stream.sequences.sequence import Sequence
 
@@ -40,6 +42,15 @@ class Train:
     def duration(self) -> float:
         return len(self.blocks) * self.spacing
 
+    def prephase(self, scanner: Scanner, rephasing: float = 0.0) -> Block:
+        """Gradients to the first sample's line, and a slice's rephasing area (T s/m) along z."""
+        gx, gy, gz = gradients.together([*self.areas, rephasing], scanner)
+        return scanner.block(gx=gx, gy=gy, gz=gz if rephasing else None)
+
+    def definitions(self, fov: float, thickness: float | None, TE: float) -> dict[str, Any]:
+        """What a file is to know of the sequence."""
+        return {**encoding.geometry(fov, thickness), "TE": TE, "EchoSpacing": self.spacing}
+
 
 def epi_train(
     fov: float, matrix: int, dwell: float, scanner: Scanner, *, blip: float | None = None
@@ -59,11 +70,12 @@ def epi_train(
     line = encoding.readout(fov, matrix, dwell, scanner)
     spacing, ramp = line.gx.stop, float(line.gx.times[1])
     step = 1 / (GAMMA_BAR_1H * fov) if blip is None else blip
-    half = ceil_to(math.sqrt(step / scanner.max_slew), scanner.gradient_raster)
+    raster = scanner.gradient_raster
+    half = max(ceil_to(math.sqrt(step / scanner.max_slew), raster), raster)
     if half > ramp:
         allowed = f"less, so that a blip of {half} s rides on a ramp of {ramp} s"
         raise ConfigError("dwell", dwell, allowed)
-    peak = gradients.kept(step / half)
+    peak = step / half
     up = (spacing - half, spacing), (0.0, peak)
     down = (0.0, half), (peak, 0.0)
     both = (*down[0], *up[0]), (*down[1], *up[1])
@@ -85,6 +97,7 @@ def epi_train(
     return Train(tuple(blocks), areas, centre, spacing)
 
 
+@ready
 def epi(
     *,
     fov: float = 0.22,
@@ -110,12 +123,10 @@ def epi(
         ConfigError: a value that the scanner cannot play, by name.
     """
     scanner = scanner or Scanner()
+    check_size({"matrix": matrix}, matrix, matrix)
     excitation = encoding.selection(flip, thickness, scanner)
     train = epi_train(fov, matrix, dwell, scanner)
-    areas = (*train.areas, excitation.rephasing)
-    winding = max(gradients.shortest(area, scanner) for area in areas)
-    gx, gy, gz = (gradients.trapezoid(area, scanner, duration=winding) for area in areas)
-    prephase = scanner.block(gx=gx, gy=gy, gz=gz)
+    prephase = train.prephase(scanner, excitation.rephasing)
     used = excitation.after + prephase.duration + train.centre
     wait = Block(encoding.spare("TE", TE, used, scanner))
     blocks = (excitation.block(), prephase, wait, *train.blocks)
@@ -123,14 +134,11 @@ def epi(
         encoding.without_empty(blocks),
         name="epi",
         scanner=scanner,
-        definitions={
-            **encoding.geometry(fov, thickness),
-            "TE": TE,
-            "EchoSpacing": train.spacing,
-        },
+        definitions=train.definitions(fov, thickness, TE),
     )
 
 
+@ready
 def spin_echo_epi(
     *,
     fov: float = 0.22,
@@ -159,17 +167,14 @@ def spin_echo_epi(
         ConfigError: a value that the scanner cannot play, by name.
     """
     scanner = scanner or Scanner()
+    check_size({"matrix": matrix}, matrix, matrix)
     excitation = encoding.selection(flip, thickness, scanner)
     pulse = encoding.selection(refocusing, thickness, scanner, use="refocusing")
     train = epi_train(fov, matrix, dwell, scanner)
-    crush = gradients.trapezoid(
-        encoding.crushing_area(crushing, fov, matrix, thickness, "crushing"), scanner
-    )
+    crush = encoding.crusher(crushing, fov, matrix, thickness, "crushing", scanner)
     rephase = scanner.block(gz=gradients.trapezoid(excitation.rephasing, scanner))
     crusher = scanner.block(gz=crush)
-    winding = max(gradients.shortest(area, scanner) for area in train.areas)
-    gx, gy = (gradients.trapezoid(area, scanner, duration=winding) for area in train.areas)
-    prephase = scanner.block(gx=gx, gy=gy)
+    prephase = train.prephase(scanner)
     before = excitation.after + rephase.duration + crusher.duration + pulse.centre
     after = pulse.after + crusher.duration + prephase.duration + train.centre
     encoding.spare("TE", TE, 2 * max(before, after), scanner)
@@ -183,9 +188,5 @@ def spin_echo_epi(
         encoding.without_empty(blocks),
         name="spin_echo_epi",
         scanner=scanner,
-        definitions={
-            **encoding.geometry(fov, thickness),
-            "TE": TE,
-            "EchoSpacing": train.spacing,
-        },
+        definitions=train.definitions(fov, thickness, TE),
     )

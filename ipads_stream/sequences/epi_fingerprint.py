@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 from ipads_stream.core.errors import ConfigError
-from ipads_stream.sequences import encoding, gradients, pulses
+from ipads_stream.sequences import encoding
 from ipads_stream.sequences.block import Block
 from ipads_stream.sequences.epi import epi
+from ipads_stream.sequences.ready import check_size, ready
 from ipads_stream.sequences.scanner import Scanner
 from ipads_stream.sequences.sequence import Sequence
 
@@ -17,6 +18,7 @@ TES = tuple(25e-3 + 1e-3 * ((7 * n) % 25) for n in range(25))
 TRS = tuple(120e-3 + 4e-3 * ((11 * n) % 25) for n in range(25))
 
 
+@ready
 def epi_fingerprint(
     *,
     fov: float = 0.22,
@@ -57,30 +59,32 @@ def epi_fingerprint(
     if not (len(angles) == len(TEs) == len(TRs) > 0):
         sizes = (len(angles), len(TEs), len(TRs))
         raise ConfigError("flips, TEs, TRs", sizes, "as many of each, at least one")
-    spoiler = gradients.trapezoid(
-        gradients.crusher_area(spoiling, thickness or fov / matrix), scanner
-    )
+    if min(angles) <= 0:
+        raise ConfigError("flips", flips, "an angle above 0 rad for every frame")
+    check_size({"matrix": matrix}, len(angles) * matrix, matrix)
+    spoiler = encoding.crusher(spoiling, fov, matrix, thickness, "spoiling", scanner)
     crush = scanner.block(gz=spoiler)
-    inversion = pulses.hyperbolic_secant(scanner)
-    first = scanner.block(rf=inversion)
     excitation = encoding.selection(angles[0], thickness, scanner)
-    used = first.duration - inversion.delay - inversion.centre + crush.duration + excitation.centre
-    blocks = [first, crush, Block(encoding.spare("TI", TI, used, scanner))]
+    blocks = encoding.inversion(TI, excitation, crush, scanner)
     for flip, TE, TR in zip(angles, TEs, TRs, strict=True):
-        frame = epi(
-            fov=fov,
-            matrix=matrix,
-            thickness=thickness,
-            flip=flip,
-            TE=TE,
-            dwell=dwell,
-            scanner=scanner,
-        )
+        try:
+            frame = epi(
+                fov=fov,
+                matrix=matrix,
+                thickness=thickness,
+                flip=flip,
+                TE=TE,
+                dwell=dwell,
+                scanner=scanner,
+            )
+        except ConfigError as error:
+            name = {"TE": "TEs"}.get(error.key, error.key)
+            raise ConfigError(name, error.value, error.allowed) from None
         shot = [*frame.blocks, crush]
         played_for = sum(block.duration for block in shot)
         blocks += [*shot, Block(encoding.spare("TRs", TR, played_for, scanner))]
     return Sequence(
-        tuple(block for block in blocks if block.duration > 0),
+        encoding.without_empty(blocks),
         name="epi_fingerprint",
         scanner=scanner,
         definitions={**encoding.geometry(fov, thickness), "TI": TI},

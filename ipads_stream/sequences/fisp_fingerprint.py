@@ -8,16 +8,18 @@ import numpy as np
 from jaxtyping import Float
 
 from ipads_stream.core.errors import ConfigError
-from ipads_stream.sequences import encoding, gradients, pulses
+from ipads_stream.sequences import encoding, gradients
 from ipads_stream.sequences.block import Block
-from ipads_stream.sequences.events import ADC, Gradient
+from ipads_stream.sequences.events import Gradient
+from ipads_stream.sequences.ready import check_size, ready
 from ipads_stream.sequences.scanner import Scanner, ceil_to
 from ipads_stream.sequences.sequence import Sequence
-from ipads_stream.sequences.spiral import played, spiral_waveform
+from ipads_stream.sequences.spiral import played, spiral_waveform, window
 
 GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))
 
 
+@ready
 def fisp_fingerprint(
     *,
     fov: float = 0.22,
@@ -59,32 +61,25 @@ def fisp_fingerprint(
     with spiral readout, Magnetic Resonance in Medicine 74(6), 2015. The numbers are ours.
     """
     scanner = scanner or Scanner()
-    encoding.check_matrix(matrix)
-    encoding.check_matrix(num_interleaves, "num_interleaves")
-    encoding.check_length("fov", fov)
-    encoding.check_matrix(num_frames, "num_frames")
+    counts = {"matrix": matrix, "num_interleaves": num_interleaves, "num_frames": num_frames}
+    check_size(counts, num_frames if flips is None else len(flips), 1)
     angles = sine_lobes(num_frames).tolist() if flips is None else list(flips)
-    if not angles:
-        raise ConfigError("flips", flips, "one angle per frame, rad")
+    if not angles or min(angles) <= 0:
+        raise ConfigError("flips", flips, "an angle above 0 rad for every frame")
     pulses_played = [encoding.selection(flip, thickness, scanner) for flip in angles]
     excitation = pulses_played[0]
-    spoiler = gradients.trapezoid(
-        gradients.crusher_area(spoiling, thickness or fov / matrix), scanner
-    )
-    inversion = pulses.hyperbolic_secant(scanner)
-    first = scanner.block(rf=inversion)
-    crush = scanner.block(gz=spoiler)
-    used = first.duration - inversion.delay - inversion.centre + crush.duration + excitation.centre
-    blocks = [first, crush, Block(encoding.spare("TI", TI, used, scanner))]
+    spoiler = encoding.crusher(spoiling, fov, matrix, thickness, "spoiling", scanner)
+    blocks = encoding.inversion(TI, excitation, scanner.block(gz=spoiler), scanner)
     wave = spiral_waveform(fov, matrix, num_interleaves, scanner)
     lead = ceil_to(scanner.adc_dead_time, scanner.gradient_raster)
-    adc = ADC(int((wave.size - 1) * scanner.gradient_raster / dwell), dwell, lead)
+    adc = window(wave, dwell, lead, scanner)
+    check_size(counts, len(angles), max(adc.num_samples, wave.size))
     rephase = scanner.block(gz=gradients.trapezoid(excitation.rephasing, scanner))
     wait = Block(encoding.spare("TE", TE, excitation.after + rephase.duration + lead, scanner))
-    # The strongest winding back lies along an axis: all directions get its duration.
-    longest = gradients.shortest(float(np.hypot(*_areas(wave, 0.0, lead, scanner))), scanner)
-    for n, pulse in enumerate(pulses_played):
-        gx, gy = _turned(wave, n * GOLDEN_ANGLE, lead, scanner)
+    spirals = [_turned(wave, n * GOLDEN_ANGLE, lead, scanner) for n in range(len(angles))]
+    # All windings back last as long as the strongest, so that frames are alike.
+    longest = max(gradients.shortest(g.area, scanner) for pair in spirals for g in pair)
+    for pulse, (gx, gy) in zip(pulses_played, spirals, strict=True):
         back = (gradients.trapezoid(-g.area, scanner, duration=longest) for g in (gx, gy))
         frame = [
             pulse.block(),
@@ -96,7 +91,7 @@ def fisp_fingerprint(
         played_for = sum(block.duration for block in frame)
         blocks += [*frame, Block(encoding.spare("TR", TR, played_for, scanner))]
     return Sequence(
-        tuple(block for block in blocks if block.duration > 0),
+        encoding.without_empty(blocks),
         name="fisp_fingerprint",
         scanner=scanner,
         definitions={**encoding.geometry(fov, thickness), "TE": TE, "TR": TR, "TI": TI},
@@ -128,10 +123,3 @@ def _turned(
 ) -> tuple[Gradient, Gradient]:
     turned = wave * np.exp(1j * angle)
     return played(turned.real, lead, scanner), played(turned.imag, lead, scanner)
-
-
-def _areas(
-    wave: Float[np.ndarray, " knots"] | np.ndarray, angle: float, lead: float, scanner: Scanner
-) -> tuple[float, float]:
-    gx, gy = _turned(wave, angle, lead, scanner)
-    return gx.area, gy.area

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 
-from ipads_stream.core.errors import ConfigError
 from ipads_stream.sequences import encoding, gradients, pulses
 from ipads_stream.sequences.block import Block
+from ipads_stream.sequences.ready import check_dummies, check_size, ready
 from ipads_stream.sequences.scanner import Scanner
 from ipads_stream.sequences.sequence import Sequence
 
 
+@ready
 def gradient_echo(
     *,
     fov: float = 0.22,
@@ -45,16 +46,14 @@ def gradient_echo(
         ConfigError: a value that the scanner cannot play, by name.
     """
     scanner = scanner or Scanner()
-    if num_dummies < 0:
-        raise ConfigError("num_dummies", num_dummies, "a whole number from 0")
+    check_size({"matrix": matrix}, matrix, matrix)
+    check_dummies(num_dummies)
     excitation = encoding.selection(flip, thickness, scanner)
     line = encoding.readout(fov, matrix, dwell, scanner)
     areas = (-0.5 * line.gx.area, excitation.rephasing)
     before, lines, back = encoding.winding(fov, matrix, scanner, *areas)
     gx, gz = (gradients.trapezoid(area, scanner, duration=before) for area in areas)
-    crush = gradients.trapezoid(
-        encoding.crushing_area(spoiling, fov, matrix, thickness, "spoiling"), scanner
-    )
+    crush = encoding.crusher(spoiling, fov, matrix, thickness, "spoiling", scanner)
     reading = line.block(scanner).duration
     after = scanner.block(gy=back[0], gz=crush).duration
     wait = encoding.spare("TE", TE, excitation.after + before + line.centre, scanner)

@@ -1,8 +1,6 @@
 """Gradients of a wanted area, on the raster and within the limits of a scanner.
 
-Areas are integrals over time in T s/m; to k of 1/m belongs the area k / gammabar. Amplitudes are
-rounded to six digits of Hz/m, which is what a Pulseq file keeps of them, so that a sequence that
-was written and read again is the same.
+Areas are integrals over time in T s/m; to k of 1/m belongs the area k / gammabar.
 """
 
 from __future__ import annotations
@@ -15,11 +13,6 @@ from ipads_stream.core.constants import GAMMA_BAR_1H
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.sequences.events import RF, Gradient
 from ipads_stream.sequences.scanner import Scanner, ceil_to
-
-
-def kept(amplitude: float) -> float:
-    """An amplitude (T/m or T) as a file keeps it: six digits in Hz/m or Hz."""
-    return float(f"{amplitude * GAMMA_BAR_1H:.6g}") / GAMMA_BAR_1H
 
 
 def shortest(area: float, scanner: Scanner) -> float:
@@ -55,8 +48,21 @@ def trapezoid(
         rise = max(rise, scanner.gradient_raster)
     else:
         rise, flat = _parts_within(area, duration, scanner)
-    height = kept(area / (rise + flat))
+    height = area / (rise + flat)
     return Gradient.trapezoid(height, rise=rise, flat=flat, fall=rise, delay=delay)
+
+
+def together(areas: Iterable[float], scanner: Scanner) -> list[Gradient]:
+    """Trapezoids of areas, each as long as the one that needs longest.
+
+    Args:
+        areas: T s/m.
+        scanner: whose limits hold.
+    """
+    areas = list(areas)
+    longest = max(shortest(area, scanner) for area in areas)
+    duration = max(longest, 2 * scanner.gradient_raster)
+    return [trapezoid(area, scanner, duration=duration) for area in areas]
 
 
 def table(areas: Iterable[float], scanner: Scanner, *, duration: float) -> list[Gradient]:
@@ -71,8 +77,7 @@ def table(areas: Iterable[float], scanner: Scanner, *, duration: float) -> list[
     largest = max(areas, key=abs)
     rise, flat = _parts_within(largest, duration, scanner)
     return [
-        Gradient.trapezoid(kept(area / (rise + flat)), rise=rise, flat=flat, fall=rise)
-        for area in areas
+        Gradient.trapezoid(area / (rise + flat), rise=rise, flat=flat, fall=rise) for area in areas
     ]
 
 
@@ -91,9 +96,9 @@ def flat_top(amplitude: float, flat: float, scanner: Scanner, *, delay: float = 
     if abs(amplitude) > scanner.max_gradient:
         raise ConfigError("amplitude", amplitude, f"at most {scanner.max_gradient} T/m")
     raster = scanner.gradient_raster
-    ramp = max(ceil_to(abs(amplitude) / scanner.max_slew, raster), raster)
+    ramp = max(_up_to(abs(amplitude) / scanner.max_slew, raster), raster)
     flat = ceil_to(flat, raster)
-    return Gradient.trapezoid(kept(amplitude), rise=ramp, flat=flat, fall=ramp, delay=delay)
+    return Gradient.trapezoid(amplitude, rise=ramp, flat=flat, fall=ramp, delay=delay)
 
 
 def crusher_area(cycles: float, length: float) -> float:
@@ -136,26 +141,31 @@ def slice_selection(
     return replace(rf, delay=delay, frequency=frequency, phase=phase), gradient, -float(after)
 
 
+def _up_to(time: float, raster: float) -> float:
+    """The first point of a raster from a time on: stricter than ceil_to, for a ramp is short."""
+    return round(math.ceil(time / raster - 1e-6) * raster, 9)
+
+
 def _shortest_parts(area: float, scanner: Scanner) -> tuple[float, float]:
     """Lengths of ramp and flat top, s."""
     raster, size = scanner.gradient_raster, abs(area)
     if size == 0:
         return 0.0, 0.0
-    rise = max(ceil_to(math.sqrt(size / scanner.max_slew), raster), raster)
+    rise = max(_up_to(math.sqrt(size / scanner.max_slew), raster), raster)
     if size / rise <= scanner.max_gradient:
         return rise, 0.0
-    rise = ceil_to(scanner.max_gradient / scanner.max_slew, raster)
-    return rise, ceil_to(size / scanner.max_gradient - rise, raster)
+    rise = _up_to(scanner.max_gradient / scanner.max_slew, raster)
+    return rise, _up_to(size / scanner.max_gradient - rise, raster)
 
 
 def _parts_within(area: float, duration: float, scanner: Scanner) -> tuple[float, float]:
     raster, size = scanner.gradient_raster, abs(area)
     room = duration**2 - 4 * size / scanner.max_slew
     half = math.floor(duration / (2 * raster) + 1e-6) * raster
-    rise = ceil_to(0.5 * (duration - math.sqrt(max(room, 0.0))), raster)
+    rise = _up_to(0.5 * (duration - math.sqrt(max(room, 0.0))), raster)
     rise = round(min(max(rise, raster), half), 9)
     height = size / (duration - rise) if rise > 0 else math.inf
-    if height > scanner.max_gradient * (1 + 1e-6) or height > scanner.max_slew * rise * (1 + 1e-6):
+    if height > scanner.max_gradient * (1 + 1e-5) or height > scanner.max_slew * rise * (1 + 1e-5):
         allowed = f"at least {shortest(area, scanner)} s for an area of {area} T s/m"
         raise ConfigError("duration", duration, allowed)
     return rise, round(duration - 2 * rise, 9)

@@ -11,10 +11,12 @@ from ipads_stream.core.errors import ConfigError
 from ipads_stream.sequences import encoding, gradients, pulses
 from ipads_stream.sequences.block import Block
 from ipads_stream.sequences.epi import epi_train
+from ipads_stream.sequences.ready import check_size, ready
 from ipads_stream.sequences.scanner import Scanner
 from ipads_stream.sequences.sequence import Sequence
 
 
+@ready
 def moled(
     *,
     fov: float = 0.22,
@@ -61,39 +63,32 @@ def moled(
     xs = [1 / 6, -1 / 6, 1 / 6, -1 / 6] if offsets_x is None else list(offsets_x)
     ys = [3 / 8, 1 / 8, -1 / 8, -3 / 8] if offsets_y is None else list(offsets_y)
     _check(times, xs, ys)
+    check_size({"matrix": matrix}, matrix, matrix)
     excitation = pulses.sinc(
         flip, scanner, duration=2e-3, time_bandwidth=6.0, apodization=0.46, use="excitation"
     )
     exciting = scanner.block(rf=excitation)
     pulse = encoding.selection(refocusing, None, scanner, use="refocusing")
     train = epi_train(fov, matrix, dwell, scanner)
-    crush = gradients.trapezoid(gradients.crusher_area(crushing, fov / matrix), scanner)
-    crusher = scanner.block(gz=crush)
-    winding = max(gradients.shortest(area, scanner) for area in train.areas)
-    gx, gy = (gradients.trapezoid(area, scanner, duration=winding) for area in train.areas)
-    prephase = scanner.block(gx=gx, gy=gy)
+    crusher = scanner.block(gz=encoding.crusher(crushing, fov, matrix, None, "crushing", scanner))
+    prephase = train.prephase(scanner)
     extent = matrix / (GAMMA_BAR_1H * fov)
+    moments = [_moment(extent, offsets, scanner) for offsets in _steps(xs, ys)]
     centre = excitation.delay + excitation.centre
     stops = [*times[1:], refocusing_time]
     blocks: list[Block] = []
-    for n, (start, stop) in enumerate(zip(times, stops, strict=True)):
-        is_last = n == len(times) - 1
-        areas = [
-            extent * (offsets[n] - (0.0 if is_last else offsets[n + 1])) for offsets in (xs, ys)
-        ]
-        longest = max(gradients.shortest(area, scanner) for area in areas)
-        x, y = (gradients.trapezoid(area, scanner, duration=longest) for area in areas)
-        moment = scanner.block(gx=x, gy=y)
+    for start, stop, moment in zip(times, stops, moments, strict=True):
+        is_last = moment is moments[-1]
         after = crusher.duration + pulse.centre if is_last else centre
-        used = exciting.duration - centre + moment.duration + after
+        used = start + exciting.duration - centre + moment.duration + after
         name = "refocusing_time" if is_last else "pulse_times"
-        wait = encoding.spare(name, stop - start, used, scanner)
+        wait = encoding.spare(name, stop, used, scanner)
         blocks += [exciting, moment, Block(wait)]
-    used = pulse.after + crusher.duration + prephase.duration + train.centre
-    wait = encoding.spare("centre_time", centre_time - refocusing_time, used, scanner)
+    used = refocusing_time + pulse.after + crusher.duration + prephase.duration + train.centre
+    wait = encoding.spare("centre_time", centre_time, used, scanner)
     blocks += [crusher, pulse.block(math.pi / 2), crusher, Block(wait), prephase, *train.blocks]
     return Sequence(
-        tuple(block for block in blocks if block.duration > 0),
+        encoding.without_empty(blocks),
         name="moled",
         scanner=scanner,
         definitions={
@@ -102,6 +97,19 @@ def moled(
             "EchoSpacing": train.spacing,
         },
     )
+
+
+def _steps(xs: list[float], ys: list[float]) -> list[tuple[float, float]]:
+    """From the offset of each echo to that of the next, and from the last to 0."""
+    offsets = np.array([xs, ys])
+    steps = offsets - np.append(offsets[:, 1:], np.zeros((2, 1)), axis=1)
+    return [(float(x), float(y)) for x, y in steps.T]
+
+
+def _moment(extent: float, offsets: tuple[float, float], scanner: Scanner) -> Block:
+    """Gradients whose areas are shares of the sampled extent, T s/m."""
+    gx, gy = gradients.together([extent * offset for offset in offsets], scanner)
+    return scanner.block(gx=gx, gy=gy)
 
 
 def _check(times: list[float], xs: list[float], ys: list[float]) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 
 from ipads_stream.sequences.echo_train import echo_train
-from ipads_stream.sequences.encoding import check_matrix
+from ipads_stream.sequences.ready import check_size, ready
 from ipads_stream.sequences.scanner import Scanner
 from ipads_stream.sequences.sequence import Sequence
 
 
+@ready
 def multi_echo(
     *,
     fov: float = 0.22,
@@ -44,7 +45,8 @@ def multi_echo(
     Raises:
         ConfigError: a value that the scanner cannot play, by name.
     """
-    check_matrix(num_echoes, "num_echoes")
+    counts = {"matrix": matrix, "num_echoes": num_echoes}
+    check_size(counts, matrix * num_echoes, matrix)
     return echo_train(
         [[line] * num_echoes for line in range(matrix)],
         name="multi_echo",

@@ -1,17 +1,19 @@
-"""Sequences of ours into Pulseq files, version 1.5, through pypulseq.
+"""Sequences of ours into Pulseq files, version 1.5.
 
-A file keeps six digits of amplitudes, phases and frequencies, and nine of shapes; times stand on
-the rasters of the scanner, and what does not lie on them is refused. Ready sequences use amplitudes
-of six digits: read again, gradients and times are the same and only phases are off, by 5e-6 rad.
+Numbers are written with all their digits (pypulseq writes six, and shapes in steps of 1e-7), so
+that a sequence read again simulates as the one that was written: amplitudes and phases differ by
+roundings of double precision. Times stand on the rasters of the scanner, and what does not lie on
+them is refused.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
-import tempfile
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
+from collections.abc import Sequence as Ordered
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,8 +22,7 @@ from jaxtyping import Complex, Float
 from ipads_stream.core.constants import GAMMA_BAR_1H
 from ipads_stream.core.files import write_text
 from ipads_stream.sequences.block import Block
-from ipads_stream.sequences.events import ADC, RF, Gradient
-from ipads_stream.sequences.pulseq_reading import quiet
+from ipads_stream.sequences.events import ADC, RF, Gradient, refuse
 from ipads_stream.sequences.scanner import Scanner, is_on
 from ipads_stream.sequences.sequence import Sequence
 
@@ -29,9 +30,19 @@ NEAR = 1e-12  # T/m; below it an end of a trapezoid is zero
 MICRO = 1e-6  # s; trapezoids and delays of gradients and windows are kept in whole us
 NANO = 1e-9  # s; dwell times are kept in whole ns
 
+SIGNED = """
+[SIGNATURE]
+# MD5 of the text before the line break that precedes [SIGNATURE]
+Type md5
+Hash {}
+"""
+
 
 def write_pulseq(sequence: Sequence, path: str | Path) -> Path:
     """Writes a Pulseq file, whole or not at all; returns its path.
+
+    Read again it gives the same times, and amplitudes and phases to 1e-14 of the largest, whether
+    a sequence is ours or was itself read from a file. Signals then agree to 1e-9 of the largest.
 
     Args:
         sequence: to write.
@@ -39,106 +50,154 @@ def write_pulseq(sequence: Sequence, path: str | Path) -> Path:
 
     Raises:
         ValueError: a time off its raster; names the block and the event.
+
+    Source: the specification of Pulseq files 1.5; Layton et al., Magn Reson Med 2017; 77: 1544.
     """
     path = Path(path)
-    with quiet(), tempfile.TemporaryDirectory() as folder:
-        built = _built(sequence)
-        written = Path(folder) / "sequence.seq"
-        # Events were registered once each; removing duplicates would round delays to whole us.
-        built.write(str(written), check_timing=False, remove_duplicates=False)
-        text = written.read_text(encoding="utf-8")
-    write_text(path, text)
+    text = _text(sequence)
+    digest = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+    write_text(path, text + SIGNED.format(digest))
     return path
 
 
-def _built(sequence: Sequence) -> Any:
-    import pypulseq
+@dataclass
+class _Tables:
+    """Lines of a file's sections, each once, with the numbers by which others name them.
 
-    scanner = sequence.scanner
-    built = pypulseq.Sequence(
-        pypulseq.Opts(
-            max_grad=scanner.max_gradient * GAMMA_BAR_1H,
-            max_slew=scanner.max_slew * GAMMA_BAR_1H,
-            grad_raster_time=scanner.gradient_raster,
-            rf_raster_time=scanner.rf_raster,
-            adc_raster_time=scanner.adc_raster,
-            block_duration_raster=scanner.block_raster,
-        )
-    )
-    for key, value in {"Name": sequence.name, **sequence.definitions}.items():
-        built.set_definition(key, value)
-    known: dict[Hashable, SimpleNamespace] = {}
+    Attributes:
+        rf, gradients, traps, adc, shapes: lines without their number -> number.
+        known: events that were written before -> their number.
+    """
+
+    rf: dict[str, int] = field(default_factory=dict)
+    gradients: dict[str, int] = field(default_factory=dict)
+    traps: dict[str, int] = field(default_factory=dict)
+    adc: dict[str, int] = field(default_factory=dict)
+    shapes: dict[str, int] = field(default_factory=dict)
+    known: dict[Hashable, int] = field(default_factory=dict)
+
+    def shape(self, samples: Iterable[float]) -> int:
+        """Number of a shape, kept as it is: the format's compression rounds."""
+        lines = [_number(sample) for sample in samples]
+        return _entered(self.shapes, "\n".join([f"num_samples {len(lines)}", *lines]))
+
+
+def _entered(table: dict[str, int], line: str, others: int = 0) -> int:
+    """Number of a line, new where it was not there; others: lines that share the numbers."""
+    return table.setdefault(line, len(table) + others + 1)
+
+
+def _number(value: float) -> str:
+    """The shortest text that reads as the same number; no sign of zero."""
+    return repr(float(value) + 0.0)
+
+
+def _text(sequence: Sequence) -> str:
+    scanner, tables = sequence.scanner, _Tables()
+    rows = []
     for number, block in enumerate(sequence.blocks):
         try:
-            events = _events(block, scanner, known)
-            _register(events, built)
+            rows.append(_row(block, scanner, tables))
         except ValueError as error:
             raise ValueError(f"block {number}: {error}") from error
-        built.add_block(*events, SimpleNamespace(type="delay", delay=block.duration))
-    return built
+    definitions = {
+        "Name": sequence.name,
+        **sequence.definitions,
+        "AdcRasterTime": scanner.adc_raster,
+        "BlockDurationRaster": scanner.block_raster,
+        "GradientRasterTime": scanner.gradient_raster,
+        "RadiofrequencyRasterTime": scanner.rf_raster,
+        "TotalDuration": sequence.duration,
+    }
+    defined = (f"{key} {_definition(value)}" for key, value in sorted(definitions.items()))
+    parts = [
+        "# Pulseq sequence file",
+        _section("[VERSION]", "", ("major 1", "minor 5", "revision 0")),
+        _section("[DEFINITIONS]", "", defined),
+        _section("[BLOCKS]", "NUM DUR RF GX GY GZ ADC EXT", _numbered(rows)),
+        _table("[RF]", "id Hz mag_id phase_id time_id us us ppm rad/MHz Hz rad use", tables.rf),
+        _table("[GRADIENTS]", "id Hz/m first last shape_id time_id us", tables.gradients),
+        _table("[TRAP]", "id Hz/m rise flat fall delay (us)", tables.traps),
+        _table("[ADC]", "id num ns us ppm rad/MHz Hz rad phase_id", tables.adc),
+        _section("[SHAPES]", "", (f"\nshape_id {i}\n{line}" for line, i in tables.shapes.items())),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _events(
-    block: Block, scanner: Scanner, known: dict[Hashable, SimpleNamespace]
-) -> list[SimpleNamespace]:
-    """Events as pypulseq takes them; the same object for the same event of ours."""
+def _section(name: str, columns: str, lines: Iterable[str]) -> str:
+    return "\n".join([*([f"# {columns}"] if columns else []), name, *lines])
+
+
+def _table(name: str, columns: str, table: dict[str, int]) -> str:
+    if not table:
+        return ""
+    return _section(name, columns, (f"{number} {line}" for line, number in table.items()))
+
+
+def _numbered(rows: Ordered[str]) -> Iterable[str]:
+    return (f"{number} {row}" for number, row in enumerate(rows, start=1))
+
+
+def _definition(value: Any) -> str:
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return " ".join(_definition(item) for item in value)
+    return str(value) if isinstance(value, str) else _number(value)
+
+
+def _row(block: Block, scanner: Scanner, tables: _Tables) -> str:
+    """Of a block: its duration, the numbers of its events, and no extension."""
     _on("duration", block.duration, scanner.block_raster)
-    events = []
-    if block.rf is not None:
-        if id(block.rf) not in known:
-            known[id(block.rf)] = _rf(block.rf, scanner)
-        events.append(known[id(block.rf)])
-    for channel, gradient in zip("xyz", block.gradients, strict=True):
-        if gradient is not None:
-            key = (channel, id(gradient))
-            if key not in known:
-                known[key] = _gradient(gradient, channel, scanner)
-            events.append(known[key])
-    if block.adc is not None:
-        if id(block.adc) not in known:
-            known[id(block.adc)] = _adc(block.adc)
-        events.append(known[id(block.adc)])
-    return events
-
-
-def _register(events: list[SimpleNamespace], built: Any) -> None:
-    """Gives events their numbers once; pypulseq would compress their shapes in every block."""
-    for event in events:
-        if hasattr(event, "id"):
+    numbers = [round(block.duration / scanner.block_raster)]
+    for name in ("rf", "gx", "gy", "gz", "adc"):
+        event = getattr(block, name)
+        key = (name, id(event)) if name in ("rf", "adc") else ("g", id(event))
+        if event is None:
+            numbers.append(0)
             continue
-        if event.type == "rf":
-            event.id, event.shape_IDs = built.register_rf_event(event)
-        elif event.type == "adc":
-            event.id, _ = built.register_adc_event(event)
-        elif event.type == "grad":
-            event.id, event.shape_IDs = built.register_grad_event(event)
-        else:
-            event.id = built.register_grad_event(event)
+        if key not in tables.known:
+            tables.known[key] = (
+                _rf(event, scanner, tables)
+                if name == "rf"
+                else _adc(event, tables)
+                if name == "adc"
+                else _gradient(event, name, scanner, tables)
+            )
+        numbers.append(tables.known[key])
+    return " ".join(str(number) for number in (*numbers, 0))
 
 
 def _on(name: str, time: float, raster: float) -> None:
     if not is_on(time, raster):
-        raise ValueError(f"{name}={time}: a multiple of {raster} s is allowed")
+        refuse(name, time, f"a multiple of {raster} s")
 
 
-def _rf(rf: RF, scanner: Scanner) -> SimpleNamespace:
+def _micro(time: float) -> str:
+    """In us; a centre may lie between points of a raster, so no digit of a ns is lost."""
+    return _number(round(time * 1e6, 6))
+
+
+def _rf(rf: RF, scanner: Scanner, tables: _Tables) -> int:
     _on("rf.delay", rf.delay, scanner.rf_raster)
     signal, t = _points(rf, scanner.rf_raster)
-    return SimpleNamespace(
-        type="rf",
-        signal=np.conj(signal) * GAMMA_BAR_1H,
-        t=t,
-        shape_dur=rf.duration,
-        center=rf.centre,
-        delay=rf.delay,
-        freq_offset=rf.frequency,
-        phase_offset=_turns(-rf.phase),
-        freq_ppm=0.0,
-        phase_ppm=0.0,
-        dead_time=0.0,
-        ringdown_time=0.0,
-        use=rf.use,
+    signal = np.conj(signal) * GAMMA_BAR_1H
+    sizes, turns = np.abs(signal), np.mod(np.angle(signal) / (2 * math.pi), 1.0)
+    largest = float(np.max(sizes))
+    on_raster = t / scanner.rf_raster
+    is_regular = np.allclose(on_raster, np.arange(t.size) + 0.5, rtol=0, atol=1e-6)
+    fields = (
+        _number(largest),
+        tables.shape(sizes / (largest or 1.0)),
+        tables.shape(turns),
+        0 if is_regular else tables.shape(np.round(on_raster, 6)),
+        _micro(rf.centre),
+        _micro(rf.delay),
+        0,
+        0,
+        _number(rf.frequency),
+        _number(_turns(-rf.phase)),
+        rf.use[0],
     )
+    return _entered(tables.rf, " ".join(str(each) for each in fields))
 
 
 def _points(
@@ -160,41 +219,32 @@ def _turns(phase: float) -> float:
     return math.fmod(phase, 2 * math.pi)
 
 
-def _gradient(gradient: Gradient, channel: str, scanner: Scanner) -> SimpleNamespace:
+def _gradient(gradient: Gradient, name: str, scanner: Scanner, tables: _Tables) -> int:
     times, heights = gradient.times, gradient.amplitudes * GAMMA_BAR_1H
-    name, raster = f"g{channel}", scanner.gradient_raster
+    raster = scanner.gradient_raster
     _on(f"{name}.times", float(times[0]), MICRO)
+    delay = round(float(times[0]) / MICRO)
     if _is_trapezoid(gradient):
         for time in times:
             _on(f"{name}.times", float(time), MICRO)
-        return SimpleNamespace(
-            type="trap",
-            channel=channel,
-            amplitude=float(heights[1]),
-            rise_time=float(times[1] - times[0]),
-            flat_time=float(times[2] - times[1]) if times.size == 4 else 0.0,
-            fall_time=float(times[-1] - times[-2]),
-            delay=float(times[0]),
-        )
-    since = times - times[0]
-    count = times.size - 2
-    middles = (np.arange(count) + 0.5) * raster
-    is_sampled = count > 4 and np.allclose(since[1:-1], middles, rtol=0, atol=1e-3 * raster)
-    if is_sampled and is_on(float(since[-1]), raster):
-        since, inner = middles, heights[1:-1]
-    else:
-        inner = heights
+        parts = np.rint(np.diff(times) / MICRO).astype(np.int64).tolist()
+        rise, flat, fall = parts if len(parts) == 3 else (parts[0], 0, parts[1])
+        line = f"{_number(heights[1])} {rise} {flat} {fall} {delay}"
+        return _entered(tables.traps, line, len(tables.gradients))
+    since = (times - times[0]) / raster
+    inner, ends = heights[1:-1], f"{_number(heights[0])} {_number(heights[-1])}"
+    is_sampled = inner.size > 4 and np.allclose(
+        since[1:-1], np.arange(inner.size) + 0.5, rtol=0, atol=1e-3
+    )
+    time_id = 0
+    if not (is_sampled and is_on(float(times[-1] - times[0]), raster)):
         for time in times:
             _on(f"{name}.times", float(time), raster)
-    return SimpleNamespace(
-        type="grad",
-        channel=channel,
-        waveform=inner,
-        tt=since,
-        first=float(heights[0]),
-        last=float(heights[-1]),
-        delay=float(times[0]),
-    )
+        inner, time_id = heights, tables.shape(np.rint(since))
+    largest = float(np.max(np.abs(inner)))
+    shape = tables.shape(inner / (largest or 1.0))
+    line = f"{_number(largest)} {ends} {shape} {time_id} {delay}"
+    return _entered(tables.gradients, line, len(tables.traps))
 
 
 def _is_trapezoid(gradient: Gradient) -> bool:
@@ -204,19 +254,18 @@ def _is_trapezoid(gradient: Gradient) -> bool:
     return heights.size == 3 or bool(abs(heights[1] - heights[2]) < NEAR)
 
 
-def _adc(adc: ADC) -> SimpleNamespace:
+def _adc(adc: ADC, tables: _Tables) -> int:
     _on("adc.dwell", adc.dwell, NANO)
     _on("adc.delay", adc.delay, MICRO)
     is_modulated = np.ndim(adc.phase) == 1
-    return SimpleNamespace(
-        type="adc",
-        num_samples=adc.num_samples,
-        dwell=adc.dwell,
-        delay=adc.delay,
-        freq_offset=adc.frequency,
-        phase_offset=0.0 if is_modulated else _turns(-float(adc.phase)),
-        phase_modulation=-np.asarray(adc.phase) if is_modulated else None,
-        freq_ppm=0.0,
-        phase_ppm=0.0,
-        dead_time=0.0,
+    fields = (
+        adc.num_samples,
+        round(adc.dwell / NANO),
+        round(adc.delay / MICRO),
+        0,
+        0,
+        _number(adc.frequency),
+        _number(0.0 if is_modulated else _turns(-float(adc.phase))),
+        tables.shape(-np.asarray(adc.phase)) if is_modulated else 0,
     )
+    return _entered(tables.adc, " ".join(str(each) for each in fields))

@@ -1,7 +1,6 @@
 """RF pulses by shape.
 
-Cells lie on the RF raster; the delay of a pulse is the scanner's dead time. The largest amplitude
-is rounded to six digits of Hz, which is what a Pulseq file keeps of it.
+Cells lie on the RF raster; the delay of a pulse is the scanner's dead time.
 """
 
 from __future__ import annotations
@@ -15,9 +14,9 @@ from ipads_stream.core.constants import GAMMA_1H, GAMMA_BAR_1H
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.physics.waveforms import Use
 from ipads_stream.sequences.events import RF
-from ipads_stream.sequences.gradients import kept
-from ipads_stream.sequences.scanner import Scanner, is_on, round_to
+from ipads_stream.sequences.scanner import Scanner, is_multiple, round_to
 
+LONGEST = 10.0  # s, of a pulse
 DWELL = 10e-6  # s; of pulses whose spectrum lies well below its inverse
 
 
@@ -32,9 +31,8 @@ def block(
         duration: s.
         use: what it is played for.
     """
-    _check(duration, scanner)
-    amplitude = kept(flip / (GAMMA_1H * duration))
-    samples = np.array([amplitude], dtype=np.complex128)
+    check_duration(duration, scanner)
+    samples = np.array([flip / (GAMMA_1H * duration)], dtype=np.complex128)
     return RF.sampled(samples, duration, use=use, delay=scanner.rf_dead_time)
 
 
@@ -57,7 +55,7 @@ def sinc(
         apodization: a; 0.5 is Hann's window, 0.46 Hamming's, 0 none.
         use: what it is played for.
     """
-    _check(duration, scanner)
+    check_duration(duration, scanner)
     x = _middles(duration, DWELL) / duration
     window = 1 - apodization + apodization * np.cos(2 * math.pi * x)
     return _of_flip(np.sinc(time_bandwidth * x) * window, flip, scanner, use)
@@ -80,7 +78,7 @@ def gaussian(
         bandwidth: full width of its spectrum at half height, Hz.
         use: what it is played for.
     """
-    _check(duration, scanner)
+    check_duration(duration, scanner)
     sigma = math.sqrt(2 * math.log(2)) / (math.pi * bandwidth)
     shape = np.exp(-0.5 * (_middles(duration, DWELL) / sigma) ** 2)
     return _of_flip(shape, flip, scanner, use)
@@ -109,7 +107,7 @@ def hyperbolic_secant(
 
     Source: Silver, Joseph, Hoult, J Magn Reson 1984; 59: 347.
     """
-    _check(duration, scanner)
+    check_duration(duration, scanner)
     beta = 2 * math.acosh(1 / cut) / duration
     mu = math.pi * bandwidth / beta
     sech = 1 / np.cosh(beta * _middles(duration, scanner.rf_raster))
@@ -139,7 +137,7 @@ def chirp(
         order: of the rounding.
         use: what it is played for.
     """
-    _check(duration, scanner)
+    check_duration(duration, scanner)
     if not 0 < flip < math.pi:
         raise ConfigError("flip", flip, "above 0 and below pi rad: a sweep only nears inversion")
     rate = bandwidth / duration
@@ -161,10 +159,11 @@ def spoiling_phases(count: int, increment: float) -> Float[np.ndarray, " count"]
     return np.mod(increment * n * (n + 1) / 2, 2 * math.pi)
 
 
-def _check(duration: float, scanner: Scanner) -> None:
-    if not (math.isfinite(duration) and duration > 0 and is_on(duration, scanner.gradient_raster)):
-        allowed = f"a multiple of {scanner.gradient_raster} s above 0"
-        raise ConfigError("duration", duration, allowed)
+def check_duration(duration: float, scanner: Scanner, name: str = "duration") -> None:
+    """Refuse, by its name, a duration (s) off the gradient raster or longer than LONGEST."""
+    if not (duration <= LONGEST and is_multiple(duration, scanner.gradient_raster)):
+        allowed = f"a multiple of {scanner.gradient_raster} s above 0, up to {LONGEST:g} s"
+        raise ConfigError(name, duration, allowed)
 
 
 def _middles(duration: float, dwell: float) -> Float[np.ndarray, " n"]:
@@ -186,6 +185,6 @@ def _of_peak(
     *,
     dwell: float | None = None,
 ) -> RF:
-    samples = shape * (kept(peak) / float(np.max(np.abs(shape))))
+    samples = shape * (peak / float(np.max(np.abs(shape))))
     dwell = scanner.rf_raster if dwell is None else round_to(dwell, scanner.rf_raster)
     return RF.sampled(samples, dwell, use=use, delay=scanner.rf_dead_time)

@@ -83,5 +83,10 @@ def round_to(time: float, raster: float) -> float:
     return round(round(time / raster) * raster, 9)
 
 
+def is_multiple(time: float, raster: float) -> bool:
+    """Whether a time is on the raster, and at least one step of it."""
+    return time > 0.5 * raster and is_on(time, raster)
+
+
 def is_on(time: float, raster: float) -> bool:
     return abs(time - round(time / raster) * raster) < min(TINY, 1e-3 * raster)

@@ -9,8 +9,9 @@ from typing import Any
 from ipads_stream.physics.waveforms import Waveforms
 from ipads_stream.sequences.block import Block
 from ipads_stream.sequences.checks import check_blocks
+from ipads_stream.sequences.events import refuse
 from ipads_stream.sequences.scanner import Scanner
-from ipads_stream.sequences.steps import waveforms_of
+from ipads_stream.sequences.steps import MOST, waveforms_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +36,9 @@ class Sequence:
 
     def __post_init__(self) -> None:
         if not self.duration > 0:
-            raise ValueError(f"blocks: {self.duration} s together; more than 0 s is allowed")
+            refuse("blocks", f"{self.duration} s", "more than 0 s together")
+        if self.num_samples > MOST:
+            refuse("samples", self.num_samples, f"at most {MOST}")
         check_blocks(self.blocks, self.scanner)
 
     @property

@@ -8,10 +8,12 @@ from ipads_stream.core.errors import ConfigError
 from ipads_stream.sequences import encoding, gradients, pulses
 from ipads_stream.sequences.block import Block
 from ipads_stream.sequences.epi import epi
+from ipads_stream.sequences.ready import check_size, ready
 from ipads_stream.sequences.scanner import Scanner
 from ipads_stream.sequences.sequence import Sequence
 
 
+@ready
 def spamm(
     *,
     fov: float = 0.36,
@@ -58,8 +60,8 @@ def spamm(
     if not angles:
         raise ConfigError("tag_flips", tag_flips, "one angle in rad or more")
     encoding.check_length("tag_spacing", tag_spacing)
-    encoding.check_matrix(num_frames, "num_frames")
-    crusher = gradients.crusher_area(spoiling, thickness or fov / matrix)
+    check_size({"matrix": matrix, "num_frames": num_frames}, num_frames * matrix, matrix)
+    crusher = encoding.crushing_area(spoiling, fov, matrix, thickness, "spoiling")
     crush = scanner.block(gz=gradients.trapezoid(crusher, scanner))
     # A longer crusher after the second train, or its echo of the first would be imaged.
     longer = scanner.block(gz=gradients.trapezoid(2.5 * crusher, scanner))
@@ -79,7 +81,7 @@ def spamm(
     for _ in range(num_frames):
         blocks += [*frame, Block(rest)]
     return Sequence(
-        tuple(block for block in blocks if block.duration > 0),
+        encoding.without_empty(blocks),
         name="spamm",
         scanner=scanner,
         definitions={**encoding.geometry(fov, thickness), "TE": TE, "TagSpacing": tag_spacing},

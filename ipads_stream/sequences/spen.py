@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 
 from ipads_stream.core.constants import GAMMA_BAR_1H
+from ipads_stream.core.errors import ConfigError
 from ipads_stream.sequences import encoding, gradients, pulses
 from ipads_stream.sequences.block import Block
 from ipads_stream.sequences.epi import epi_train
+from ipads_stream.sequences.ready import check_size, ready
 from ipads_stream.sequences.scanner import Scanner, round_to
 from ipads_stream.sequences.sequence import Sequence
 
 
+@ready
 def spen(
     *,
     fov: float = 0.15,
@@ -53,7 +56,13 @@ def spen(
     PSD_SPEN as used for SPEN water-fat separation. The echo time is ours.
     """
     scanner = scanner or Scanner()
-    encoding.check_length("fov", fov)
+    check_size({"matrix": matrix}, matrix, matrix)
+    pulses.check_duration(sweep, scanner, "sweep")
+    if not bandwidth > 0:
+        raise ConfigError("bandwidth", bandwidth, "a finite number above 0 Hz")
+    least = bandwidth / (GAMMA_BAR_1H * scanner.max_gradient)
+    if not fov >= least:
+        raise ConfigError("fov", fov, f"at least {least:.4g} m for bandwidth={bandwidth}")
     chirp = pulses.chirp(flip, scanner, duration=sweep, bandwidth=bandwidth)
     # A slice of the whole field of view is one that the sweep crosses from edge to edge.
     chirp, gy, _ = gradients.slice_selection(chirp, bandwidth, fov, scanner)
@@ -62,8 +71,8 @@ def spen(
     unplayed = float(gy.times[2]) - chirp.stop
     ramp = scanner.block(gy=gradients.trapezoid(-height * (unplayed + 0.5 * fall), scanner))
     pulse = encoding.selection(refocusing, thickness, scanner, use="refocusing")
-    crusher = gradients.crusher_area(crushing, thickness or fov / matrix)
-    crush = scanner.block(gz=gradients.trapezoid(crusher, scanner))
+    crusher = encoding.crusher(crushing, fov, matrix, thickness, "crushing", scanner)
+    crush = scanner.block(gz=crusher)
     blip = bandwidth * sweep / (GAMMA_BAR_1H * fov * matrix)
     train = epi_train(fov, matrix, dwell, scanner, blip=blip)
     prephase = scanner.block(gx=gradients.trapezoid(train.areas[0], scanner))
@@ -78,13 +87,8 @@ def spen(
         exciting, ramp, first, crush, pulse.block(), crush, second, prephase, *train.blocks,
     )  # fmt: skip
     return Sequence(
-        tuple(block for block in blocks if block.duration > 0),
+        encoding.without_empty(blocks),
         name="spen",
         scanner=scanner,
-        definitions={
-            **encoding.geometry(fov, thickness),
-            "TE": TE,
-            "EchoSpacing": train.spacing,
-            "Blip": blip,
-        },
+        definitions={**train.definitions(fov, thickness, TE), "Blip": blip},
     )

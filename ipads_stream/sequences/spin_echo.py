@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 
 from ipads_stream.sequences.echo_train import echo_train
+from ipads_stream.sequences.ready import check_size, ready
 from ipads_stream.sequences.scanner import Scanner
 from ipads_stream.sequences.sequence import Sequence
 
 
+@ready
 def spin_echo(
     *,
     fov: float = 0.22,
@@ -37,6 +39,7 @@ def spin_echo(
     Raises:
         ConfigError: a value that the scanner cannot play, by name.
     """
+    check_size({"matrix": matrix}, matrix, matrix)
     return echo_train(
         [[line] for line in range(matrix)],
         name="spin_echo",

@@ -12,12 +12,16 @@ from ipads_stream.core.errors import ConfigError
 from ipads_stream.sequences import encoding, gradients, pulses
 from ipads_stream.sequences.block import Block
 from ipads_stream.sequences.events import ADC, Gradient
-from ipads_stream.sequences.scanner import Scanner, ceil_to, is_on
+from ipads_stream.sequences.ready import check_size, ready
+from ipads_stream.sequences.scanner import Scanner, ceil_to, is_multiple
 from ipads_stream.sequences.sequence import Sequence
 
 FINER = 20  # steps of the integration per gradient raster
+SHORTEST = 10  # points of the gradient raster in a spiral
+LONGEST = 1.0  # s, of a spiral
 
 
+@ready
 def spiral(
     *,
     fov: float = 0.22,
@@ -51,19 +55,15 @@ def spiral(
         ConfigError: a value that the scanner cannot play, by name.
     """
     scanner = scanner or Scanner()
-    encoding.check_matrix(matrix)
-    encoding.check_matrix(num_interleaves, "num_interleaves")
-    encoding.check_length("fov", fov)
-    if not (dwell > 0 and is_on(dwell, scanner.adc_raster)):
-        raise ConfigError("dwell", dwell, f"a multiple of {scanner.adc_raster} s above 0")
+    counts = {"matrix": matrix, "num_interleaves": num_interleaves}
+    check_size(counts, num_interleaves, 1)
     excitation = encoding.selection(flip, thickness, scanner)
     rephase = scanner.block(gz=gradients.trapezoid(excitation.rephasing, scanner))
     wave = spiral_waveform(fov, matrix, num_interleaves, scanner)
     lead = ceil_to(scanner.adc_dead_time, scanner.gradient_raster)
-    adc = ADC(int((wave.size - 1) * scanner.gradient_raster / dwell), dwell, lead)
-    crush = gradients.trapezoid(
-        encoding.crushing_area(spoiling, fov, matrix, thickness, "spoiling"), scanner
-    )
+    adc = window(wave, dwell, lead, scanner)
+    check_size(counts, num_interleaves, max(adc.num_samples, wave.size))
+    crush = encoding.crusher(spoiling, fov, matrix, thickness, "spoiling", scanner)
     wait = Block(encoding.spare("TE", TE, excitation.after + rephase.duration + lead, scanner))
     blocks: list[Block] = []
     phases = pulses.spoiling_phases(num_interleaves, rf_increment).tolist()
@@ -99,7 +99,11 @@ def spiral_waveform(
     Args:
         fov, matrix, num_interleaves: as of the sequence.
         scanner: whose limits hold, for the length of the vector.
+
+    Raises:
+        ConfigError: a spiral of fewer points than SHORTEST, or that takes longer than LONGEST.
     """
+    encoding.check_length("fov", fov)
     pace = num_interleaves / (2 * math.pi * fov)
     end = 0.5 * matrix / fov / pace
     dt = scanner.gradient_raster / FINER
@@ -113,10 +117,17 @@ def spiral_waveform(
         square, mixed = 1 + theta**2, theta * speed**2
         rest = (4 + theta**2) * speed**4 - slew**2
         root = math.sqrt(max(mixed**2 - square * rest, 0.0))
+        before = speed
         speed = min(speed + (root - mixed) / square * dt, top / math.sqrt(square))
-        theta += speed * dt
+        theta += 0.5 * (before + speed) * dt
         angles.append(theta)
+        if len(angles) * dt > LONGEST:
+            allowed = f"less, or more fov or num_interleaves: a spiral of at most {LONGEST:g} s"
+            raise ConfigError("matrix", matrix, allowed)
     theta_at = np.array(angles)[::FINER]
+    if theta_at.size < SHORTEST:
+        allowed = f"less, or more matrix: a spiral of at least {SHORTEST} points of the raster"
+        raise ConfigError("num_interleaves", num_interleaves, allowed)
     k = pace * theta_at * np.exp(1j * theta_at)
     # Central differences do not ring, as straight lines would that meet k at every point of the
     # raster; what is played is known from the waveform itself.
@@ -125,12 +136,31 @@ def spiral_waveform(
     return gradient
 
 
+def window(wave: Complex[np.ndarray, " knots"], dwell: float, lead: float, scanner: Scanner) -> ADC:
+    """The window in which a spiral is sampled, from its start to its end.
+
+    Args:
+        wave: of the spiral.
+        dwell: time between samples, s.
+        lead: before the spiral, s.
+        scanner: whose raster holds.
+
+    Raises:
+        ConfigError: a dwell time off the raster, or too long for one sample.
+    """
+    count = int((wave.size - 1) * scanner.gradient_raster / dwell) if dwell > 0 else 0
+    if count < 1 or not is_multiple(dwell, scanner.adc_raster):
+        longest = (wave.size - 1) * scanner.gradient_raster
+        allowed = f"a multiple of {scanner.adc_raster} s above 0, up to {longest:g} s"
+        raise ConfigError("dwell", dwell, allowed)
+    return ADC(count, dwell, lead)
+
+
 def played(wave: Float[np.ndarray, " knots"], lead: float, scanner: Scanner) -> Gradient:
-    """The wave after a lead, wound down to zero at the end, amplitudes as a file keeps them."""
+    """The wave after a lead, wound down to zero at the end."""
     raster = scanner.gradient_raster
     down = max(math.ceil(abs(wave[-1]) / (0.98 * scanner.max_slew * raster)), 1)
     ending = wave[-1] * np.arange(down - 1, -1, -1) / down
     knots = np.append(wave, ending)
     times = np.round(lead + np.arange(knots.size) * raster, 9)
-    largest = float(np.max(np.abs(knots)))
-    return Gradient(times, knots * (gradients.kept(largest) / largest))
+    return Gradient(times, knots)

@@ -14,13 +14,16 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 from jaxtyping import Bool, Complex, Float
 
+from ipads_stream.core.errors import ConfigError
 from ipads_stream.physics.waveforms import Pulse, Use, Waveforms
 from ipads_stream.sequences.block import Block
 from ipads_stream.sequences.events import RF, Gradient
 
 SAME = 1e-10  # s; closer edges are one
+ALIKE = 1e-13  # of the largest gradient; closer means of neighbours differ by roundings
 CELL = 1e-6  # s
 TURN = 1 / 32  # rad
+MOST = 100_000_000  # steps of a sequence, which take some 5 GB
 
 Steps = tuple[
     Float[np.ndarray, " K"],
@@ -36,6 +39,9 @@ def waveforms_of(blocks: Sequence[Block]) -> Waveforms:
 
     Args:
         blocks: of a sequence.
+
+    Raises:
+        ConfigError: more steps than MOST.
     """
     cache: dict[Hashable, Steps] = {}
     parts: list[Steps] = []
@@ -56,6 +62,7 @@ def waveforms_of(blocks: Sequence[Block]) -> Waveforms:
             played.append((begin, end, start + rf.delay + rf.centre, rf.use))
         start += block.duration
         first_step += steps[0].size
+        _check_count(first_step)
     return _merged(
         np.concatenate(b1),
         np.concatenate([steps[2] for steps in parts]),
@@ -64,6 +71,11 @@ def waveforms_of(blocks: Sequence[Block]) -> Waveforms:
         np.concatenate(receivers) if receivers else np.zeros(0),
         played,
     )
+
+
+def _check_count(count: int) -> None:
+    if count > MOST:
+        raise ConfigError("steps", count, f"a sequence of at most {MOST} steps")
 
 
 def _key(block: Block) -> Hashable:
@@ -128,6 +140,7 @@ def _cells(rf: RF, gradients: Sequence[Gradient | None]) -> Float[np.ndarray, " 
                 begin, end = gradient.times[ramp : ramp + 2] - rf.delay
                 varying |= (rf.edges[1:] > begin + SAME) & (rf.edges[:-1] < end - SAME)
     parts = np.where(varying, np.maximum(turns, lengths / CELL), turns)
+    _check_count(int(parts.sum()))
     parts = np.maximum(np.ceil(parts - 1e-6), 1).astype(np.int64)
     if np.all(parts == 1):
         return rf.edges
@@ -148,7 +161,8 @@ def _merged(
     pulse = np.zeros(dt.size, dtype=np.int64)
     for number, (begin, end, *_) in enumerate(played):
         pulse[begin:end] = number + 1
-    same = np.all(gradient[1:] == gradient[:-1], axis=1)
+    largest = np.max(np.abs(gradient), axis=0, initial=0.0)
+    same = np.all(np.abs(np.diff(gradient, axis=0)) <= ALIKE * largest, axis=1)
     same &= (b1[1:] == b1[:-1]) & (pulse[1:] == pulse[:-1]) & ~sampled[:-1]
     begins = np.append(True, ~same)
     first = np.flatnonzero(begins)

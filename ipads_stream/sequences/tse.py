@@ -6,10 +6,12 @@ import math
 
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.sequences.echo_train import echo_train
+from ipads_stream.sequences.ready import check_size, ready
 from ipads_stream.sequences.scanner import Scanner
 from ipads_stream.sequences.sequence import Sequence
 
 
+@ready
 def tse(
     *,
     fov: float = 0.22,
@@ -46,8 +48,11 @@ def tse(
     Raises:
         ConfigError: a value that the scanner cannot play, by name.
     """
+    check_size({"matrix": matrix}, matrix, matrix)
     if num_echoes < 1 or matrix % num_echoes:
         raise ConfigError("num_echoes", num_echoes, f"a divisor of matrix={matrix}")
+    if not ESP > 1e-6:
+        raise ConfigError("ESP", ESP, "a finite time above 1 us")
     effective = round(TE / ESP) - 1
     if not (0 <= effective < num_echoes and abs(TE - (effective + 1) * ESP) < 1e-6):
         raise ConfigError("TE", TE, f"a multiple of ESP={ESP} up to {num_echoes * ESP:g} s")

@@ -10,7 +10,9 @@ from ipads_stream.config import build_sequence, compose, instantiate
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.evaluation.sequence_figures import gradient_curve, preview_sequence, span_of
 from ipads_stream.sequences import ADC, Block, Gradient, Sequence, write_pulseq
+from ipads_stream.sequences.cest import cest
 from ipads_stream.sequences.epi import epi
+from ipads_stream.sequences.fisp_fingerprint import fisp_fingerprint
 from ipads_stream.sequences.gradient_echo import gradient_echo
 
 NAMES = sorted(p.stem for p in (Path(__file__).parents[2] / "conf" / "sequence").glob("*.yaml"))
@@ -49,7 +51,7 @@ def test_help_lists_sequences(capsys):
 
 WRONG = {
     "sequence.TE=0.001: at least": ["sequence=epi", "sequence.TE=0.001"],
-    "sequence.TE='abc': a number": ["sequence=epi", "sequence.TE=abc"],
+    "sequence.TE='abc': a finite number": ["sequence=epi", "sequence.TE=abc"],
     "sequence.scanner.max_slew=-1.0: a number above 0": [
         "sequence=epi",
         "+sequence.scanner._target_=ipads_stream.sequences.scanner.Scanner",
@@ -57,6 +59,21 @@ WRONG = {
     ],
     "sequence.TEE": ["sequence=epi", "sequence.TEE=1"],
     "Could not find 'sequence/nothing'": ["sequence=nothing"],
+    "sequence.TE=nan: a finite number": ["sequence=epi", "sequence.TE=.nan"],
+    "sequence.dwell=-inf: a finite number": ["sequence=epi", "sequence.dwell=-.inf"],
+    "sequence.offsets_ppm=[1.0, inf]: a list": [
+        "sequence=cest",
+        "sequence.offsets_ppm=[1.0, .Inf]",
+    ],
+    "sequence.matrix=63.5: a whole number": ["sequence=epi", "sequence.matrix=63.5"],
+    "sequence.matrix=100000: less": ["sequence=spiral", "sequence.matrix=100000"],
+    "sequence.matrix, num_echoes=(64, 100000": [
+        "sequence=multi_echo",
+        "sequence.num_echoes=100000",
+    ],
+    "steps=": ["sequence=cest", "sequence.B0=1e9"],
+    "system='dlnmr': a system, or sequence, but not both": ["system=dlnmr", "sequence=epi"],
+    "system.snr='3': a system, or pulseq, but not both": ["system.snr=3", "pulseq=a.seq"],
     "not both": ["sequence=epi", "pulseq=a.seq"],
     "no [VERSION]": ["pulseq=README.md"],
 }
@@ -105,6 +122,23 @@ def test_the_span_is_the_first_repetition_that_measures():
     assert (span.number, len(span.starts)) == (3, 10)
     assert span.start == pytest.approx(60e-3, abs=2e-5)
     assert 5e-3 < span.stop - span.start < 15e-3  # the rest of the TR is empty
+
+
+def test_a_long_preparation_is_shown_from_later_on():
+    """Saturation for seconds, an image of some ms: four fifths are what precedes."""
+    sequence = cest(matrix=16)
+    span = span_of(sequence, sequence.waveforms())
+    assert span.number == 1 and span.start > 2.5
+    assert span.lead / (span.stop - span.start) == pytest.approx(0.8, abs=0.03)
+
+
+def test_repetitions_are_drawn_from_their_excitations():
+    """The first begins with an inversion; the others lie behind what follows its excitation."""
+    sequence = fisp_fingerprint(matrix=32, num_frames=4)
+    span = span_of(sequence, sequence.waveforms())
+    assert (span.start, span.number) == (0, 1)
+    assert span.lead == pytest.approx(20e-3, abs=5e-3)
+    assert np.diff(span.excited) == pytest.approx(14e-3, abs=5e-6)
 
 
 def test_a_single_shot_is_shown_whole():

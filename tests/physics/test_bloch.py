@@ -264,7 +264,6 @@ def test_a_sequence_is_its_parts_and_affine(sequence, part, weight):
 
 
 NAMED = {
-    "dt=0.0": {"dt": 0.0},
     "dt=-1e-06": {"dt": -1e-6},
     "dt=nan": {"dt": np.full(40, np.nan)},
     "T1=0": {"T1": 0, "T2": 0.1},
@@ -273,7 +272,7 @@ NAMED = {
     "gradient=1.5: at most 1.0 T/m": {"gradient": np.full((40, 3), 1.5)},
     "gradient=nan": {"gradient": np.full((40, 3), np.nan)},
     "b1=.*nan": {"b1": np.full(40, complex("nan"))},
-    "df=inf": {"df": math.inf},
+    "df=inf: a finite number is allowed": {"df": math.inf},
     "M=nan": {"M": np.full((7, 3), np.nan)},
     "M0=-1": {"M0": -1.0},
     "position=inf": {"position": np.full((7, 3), np.inf)},
@@ -297,3 +296,96 @@ def test_bad_input_is_named(message, convert):
     message = message.replace(" of float64", ".*float64")
     with pytest.raises(ValueError, match=message):
         inspect.unwrap(bloch.evolve)(**arguments)
+
+
+LISTS = {
+    r"M=\[\[0.*\.\.\.\] \(list\): an array of NumPy, CuPy or torch is allowed": {
+        "M": [[0.0, 0.0, 1.0]] * 7
+    },
+    r"b1=\(0, .*\(tuple\): an array": {"b1": (0,) * 40},
+    r"gradient=\[.*\(list\): an array": {"gradient": [[0.0, 0.0, 0.0]] * 40},
+    r"gradient=0.01 \(float\): an array": {"gradient": 0.01},
+    r"position=\[.*\(list\): an array": {"position": [[0.0, 0.0, 0.0]] * 7},
+    r"dt=\[1e-05, .*\(list\): a number or an array": {"dt": [1e-5] * 40},
+    r"T1=\[1.0, .*\(list\): a number or an array": {"T1": [1.0] * 7},
+    r"df=5j \(complex\): a number or an array": {"df": 5j},
+}
+
+
+@pytest.mark.parametrize("message", LISTS)
+@pytest.mark.parametrize("convert", [np.asarray, torch.as_tensor], ids=["numpy", "torch"])
+def test_a_list_is_refused_by_name(message, convert):
+    arrays, spins = _sequence()
+    arguments = dict(zip(("M", "b1", "gradient", "dt"), arrays, strict=True)) | spins
+    arguments = {n: convert(x) for n, x in arguments.items()} | LISTS[message]
+    with pytest.raises(TypeError, match=message):
+        inspect.unwrap(bloch.evolve)(**arguments)
+
+
+def test_arrays_of_several_libraries_are_named():
+    arrays, spins = _sequence()
+    tensors = [torch.from_numpy(x) for x in arrays]
+    message = "M, b1, gradient, dt: torch; .*T1, T2.*: NumPy; arrays of one library are allowed"
+    with pytest.raises(TypeError, match=message):
+        bloch.evolve(*tensors, **spins)
+    # A scalar of NumPy is a number.
+    whole = bloch.evolve(*tensors, df=np.float64(40), T1=np.float32(1), T2=0.1)
+    assert torch.equal(whole, bloch.evolve(*tensors, df=40.0, T1=1.0, T2=0.1))
+
+
+@pytest.mark.parametrize("function", [bloch.evolve, bloch.evolve_formula])
+def test_fields_in_single_precision_are_exact_numbers(function):
+    M, df = np.array([[1.0, 0, 0]]), np.array([1000.0], "f4")
+    out = function(M, *_rf(0, 1), 1.0, df=df)
+    assert np.abs(out - M).max() < 1e-11
+    T1, T2, t = np.array([0.7], "f4"), np.array([0.3], "f4"), 2.0
+    out = function(M, *_rf(0, 1), t, T1=T1, T2=T2)
+    exact = [np.exp(-t / np.float64(T2[0])), 0, 1 - np.exp(-t / np.float64(T1[0]))]
+    assert np.abs(out[0] - exact).max() < 1e-14
+
+
+@pytest.mark.parametrize("function", [bloch.evolve, bloch.evolve_formula])
+@pytest.mark.parametrize("convert", BACKENDS.values(), ids=BACKENDS)
+def test_a_step_of_no_length_changes_nothing(function, convert):
+    arrays, spins = _sequence()
+    spins = {name: convert(x) for name, x in spins.items()}
+    M, b1, gradient, dt = arrays
+    none = np.flatnonzero(np.arange(40) % 7 < 2)  # with RF and without
+    dt = dt.copy()
+    dt[none] = 0
+    found = function(*map(convert, (M, b1, gradient, dt)), **spins)
+    kept = [M, *(np.delete(x, none, 0) for x in (b1, gradient, dt))]
+    expected = _numpy(function(*map(convert, kept), **spins))
+    assert np.abs(_numpy(found) - expected).max() < 1e-14
+    still = function(*map(convert, (M, b1, gradient)), 0, **spins)
+    assert np.abs(_numpy(still) - M).max() < 1e-15
+
+
+def test_slopes_of_steps_of_no_length():
+    """One-sided differences: a delay that starts at nothing, with RF and gradient and without."""
+    arrays, spins = _sequence(num=3, steps=6, amplitude=2e-5, dt=2e-5)
+    arrays[1][2], arrays[1][3] = 3e-6 - 1e-5j, 0
+    dt = torch.from_numpy(arrays[3].copy())
+    dt[2] = dt[3] = 0
+    tensors = {name: torch.from_numpy(x) for name, x in spins.items()}
+    first = [torch.from_numpy(x) for x in arrays[:3]]
+    for function in (bloch.evolve, bloch.evolve_formula):
+        follow = dt.clone().requires_grad_()
+        function(*first, follow, **tensors, tolerance=1e-14).sum().backward()
+        for k in (2, 3):
+            step = 1e-8 * torch.eye(6, dtype=torch.float64)[k]
+            ends = [function(*first, dt + n * step, **tensors, tolerance=1e-14).sum().item()
+                    for n in range(4)]  # fmt: skip
+            slope = (-11 * ends[0] + 18 * ends[1] - 9 * ends[2] + 2 * ends[3]) / 6e-8
+            assert follow.grad[k].item() == pytest.approx(slope, rel=1e-5)
+
+
+@pytest.mark.parametrize("df", [1e2, 1e3, 1e4, 1e5])
+def test_the_stated_error_of_single_precision_at_large_angles(df):
+    rng = np.random.default_rng(0)
+    M = rng.normal(size=(500, 3))
+    M = (M / np.linalg.norm(M, axis=1, keepdims=True)).astype("f4")
+    offsets = df * rng.uniform(0.9, 1.1, 500)
+    found = bloch.evolve(M, *_rf(1e-6, 1000), 1e-5, df=offsets)
+    exact = bloch.evolve(M.astype("f8"), *_rf(1e-6, 1000), 1e-5, df=offsets)
+    assert np.abs(found - exact).max() < 3e-6 + 1.5e-7 * 2 * np.pi * 1.1 * df * 1e-2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import itertools
 import math
 
@@ -387,3 +388,102 @@ def test_wrong_waveforms_are_refused():
         bloch.signal(waveforms, phantom, M=np.full((3, 3), np.nan))
     with pytest.raises(ValueError, match="tolerance=0"):
         bloch.signal(waveforms, phantom, tolerance=0.0)
+    silent = dataclasses.replace(waveforms, receiver=np.full(waveforms.sampled.sum(), np.nan))
+    for function in (bloch.signal, bloch.signal_formula):
+        with pytest.raises(ValueError, match="receiver=nan: a finite number is allowed"):
+            function(silent, phantom)
+        for memory in (math.nan, -1.0):
+            with pytest.raises(ValueError, match=f"memory={memory}: a time in s"):
+                function(waveforms, phantom, memory=memory)
+
+
+def test_arrays_of_several_libraries_are_refused():
+    waveforms, phantom = _random(), _spins(3)
+    played = dataclasses.replace(waveforms, b1=torch.from_numpy(waveforms.b1))
+    for function in (bloch.signal, bloch.signal_formula):
+        with pytest.raises(TypeError, match="position: NumPy; M: torch; arrays of one library"):
+            function(waveforms, phantom, M=torch.zeros(3, 3))
+        with pytest.raises(TypeError, match="position: NumPy; b1: torch"):
+            function(played, phantom)
+        with pytest.raises(TypeError, match=r"M=\[\[0, 0, 1\].*\(list\): an array"):
+            inspect.unwrap(function)(waveforms, phantom, M=[[0, 0, 1]] * 3)
+
+
+def test_a_phantom_in_single_precision_gives_exact_phases():
+    """One second at 1000 Hz and decay over 2 s, of numbers that float32 holds exactly or not."""
+    pulse = _line(_pulse(np.pi / 2), [((0, 0, 0), 1.0, 1), ((0, 0, 0), 1.0, 1)])
+    fields = {"df": np.array([1000.1], "f4"), "T2": np.array([0.7], "f4"), "T1": 1.0}
+    signal = bloch.signal(pulse, Phantom(np.zeros((1, 3)), **fields))
+    df, T2 = (fields[name].astype("f8")[0] for name in ("df", "T2"))
+    t = np.array([1.0, 2.0])
+    assert _gap(signal, 1j * np.exp(-2j * np.pi * df * t - t / T2)) < 1e-5
+
+
+def _echoes(scale=None):
+    """Two spin echoes among gradients and delays, two of which are nothing; centres apart."""
+    rng = np.random.default_rng(0)
+    dt = np.array([1e-3, 2e-3, 0, 4e-3, 1e-3, 5e-3, 3e-3, 1e-3, 0, 6e-3, 2e-3])
+    rf = [0, 4, 7]
+    b1 = np.zeros(11, complex)
+    b1[rf] = np.array([0.5, 0.9j, 0.8j]) * np.pi / (GAMMA_1H * 1e-3)
+    gradient = 4e-3 * rng.uniform(-1, 1, (11, 3))
+    gradient[rf] = 0
+    sampled = np.isin(np.arange(11), [1, 3, 5, 6, 8, 9, 10])
+    starts = np.concatenate(([0], np.cumsum(dt)))
+    uses = ("excitation", "refocusing", "refocusing")
+    pulses = tuple(
+        Pulse(k, k + 1, starts[k] + 0.4e-3, use) for k, use in zip(rf, uses, strict=True)
+    )
+    return Waveforms(b1, gradient, dt, sampled, np.zeros(7), pulses)
+
+
+@pytest.mark.parametrize("function", [bloch.signal, bloch.signal_formula])
+def test_slopes_of_waveforms_through_T2_prime_diffusion_and_voxels(function):
+    """Against differences of the signal by the kernel, one-sided where a delay is nothing."""
+    w, weights = _echoes(), np.random.default_rng(1).normal(size=(7, 2))
+    fields = {
+        "position": np.random.default_rng(2).uniform(-0.01, 0.01, (5, 3)),
+        "T2p": np.array([0.02, 0.03, 0.01, 0.05, 0.02]), "D": np.linspace(1e-9, 4e-7, 5),
+        "voxel": np.array([1e-3, 2e-3, 1.5e-3]), "T1": np.full(5, 1.0), "T2": np.full(5, 0.1),
+        "df": np.linspace(-20, 20, 5),
+    }  # fmt: skip
+    given = {"b1": w.b1, "gradient": w.gradient, "dt": w.dt, **fields}
+    given["centre"] = np.array([p.centre for p in w.pulses])
+
+    def loss(values, simulate, weights=weights):
+        of = dict(values)
+        centres = of.pop("centre")
+        pulses = tuple(dataclasses.replace(p, centre=c)
+                       for p, c in zip(w.pulses, centres, strict=True))  # fmt: skip
+        played = {name: of.pop(name) for name in ("b1", "gradient", "dt")}
+        signal = simulate(dataclasses.replace(w, pulses=pulses, **played), Phantom(**of))
+        return (signal.real * weights[:, 0] + signal.imag * weights[:, 1]).sum()
+
+    tensors = {name: torch.from_numpy(x).requires_grad_() for name, x in given.items()}
+    loss(tensors, function, torch.from_numpy(weights)).backward()
+    sizes = {"b1": 1e-10, "gradient": 1e-7, "dt": 1e-8, "centre": 1e-8, "D": 1e-12, "df": 1e-4,
+             "voxel": 1e-8, "position": 1e-8}  # fmt: skip
+    for name, x in given.items():
+        rng = np.random.default_rng(3)
+        move = np.abs(rng.normal(size=x.shape)) if name == "dt" else rng.normal(size=x.shape)
+        if name == "b1":
+            move = np.where(x == 0, 0, move)
+        move = sizes.get(name, 1e-6) * move
+        ends = [loss(given | {name: x + n * move}, bloch.signal)
+                for n in range(4)]  # fmt: skip
+        slope = (-11 * ends[0] + 18 * ends[1] - 9 * ends[2] + 2 * ends[3]) / 6
+        found = np.sum(np.real(np.conj(tensors[name].grad.numpy()) * move))
+        assert found == pytest.approx(slope, rel=2e-5), name
+
+
+def test_a_delay_follows_the_decay_of_T2_prime():
+    """Of the free induction decay after a pulse that acts at once: -1/T2 - 1/T2'."""
+    dt = torch.tensor([1e-7, 10e-3, 20e-3], dtype=torch.float64, requires_grad=True)
+    b1 = torch.tensor([math.pi / 2 / (GAMMA_1H * 1e-7), 0, 0], dtype=torch.complex128)
+    w = Waveforms(b1, torch.zeros(3, 3, dtype=torch.float64), dt, np.arange(3) == 2, np.zeros(1),
+                  (Pulse(0, 1, 0.5e-7, "excitation"),))  # fmt: skip
+    phantom = Phantom(torch.zeros(1, 3, dtype=torch.float64), T1=1.0, T2=0.1, T2p=0.02)
+    signal = bloch.signal(w, phantom)[0].imag
+    signal.backward()
+    expected = -(1 / 0.1 + 1 / 0.02) * signal.item()
+    assert dt.grad[1:].numpy() == pytest.approx(np.full(2, expected), rel=1e-5)

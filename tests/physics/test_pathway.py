@@ -136,6 +136,15 @@ def test_every_library_gives_the_same_numbers(convert):
     a, b = pathway.along(w), pathway.along(other)
     np.testing.assert_array_equal(a.k, b.k)
     np.testing.assert_array_equal(a.b, b.b)
+    there = pathway.along(other, like=other.dt)
+    for name in ("k", "tau", "b"):
+        found, expected = getattr(there, name), getattr(a, name)
+        assert type(found) is type(other.dt)
+        if isinstance(found, torch.Tensor):
+            assert found.requires_grad == other.dt.requires_grad
+            found = found.detach()
+        # Sums of times in another order of rounding
+        np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-9, atol=1e-12)
 
 
 def test_excitations_restart_it_where_nothing_is_left():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import array_api_strict
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -17,11 +18,17 @@ from ipads_stream.physics.waveforms import Waveforms
 PLACES = np.zeros((4, 3))
 
 
+@pytest.fixture
+def as_installed(monkeypatch):
+    """Without the checks of types that come before ours in these tests."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"position": np.zeros((4, 2))}, r"position"),
-        ({"position": np.full((4, 3), np.nan)}, "position=nan: finite"),
+        ({"position": np.full((4, 3), np.nan)}, "position=nan: a finite number of m is allowed"),
         ({"M0": -1.0}, "M0=-1.0: a finite number from 0"),
         ({"M0": np.ones(3)}, r"M0: shape \(3,\)"),
         ({"T1": np.array([1.0, 1, 0, 1])}, "T1=0.0: a positive time"),
@@ -122,3 +129,32 @@ def test_wrong_maps_are_refused(changed, message):
     arguments = {"spacing": (1e-3, 1e-3), **changed}
     with pytest.raises(ValueError, match=message):
         from_maps(np.ones((4, 5)), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"position": [[0.0, 0, 0]]}, r"position=\[\[0.0, 0, 0\]\] \(list\): an array of NumPy"),
+        ({"T2": [0.1] * 4}, r"T2=\[0.1, .*\] \(list\): a number or an array"),
+        ({"sensitivity": ([1j] * 4,)}, r"sensitivity=.*\(tuple\): an array"),
+        ({"df": torch.zeros(4), "T1": torch.ones(4)}, "position: NumPy; T1, df: torch; arrays of"),
+    ],
+)
+def test_lists_and_arrays_of_several_libraries_are_refused(fields, message, as_installed):
+    with pytest.raises(TypeError, match=message):
+        Phantom(**{"position": PLACES, **fields})
+
+
+def test_maps_that_are_lists_or_of_several_libraries_are_refused(as_installed):
+    with pytest.raises(TypeError, match=r"M0=\[\[1.0\]\] \(list\)"):
+        from_maps([[1.0]], (1e-3, 1e-3))
+    with pytest.raises(TypeError, match="M0: NumPy; T1: torch"):
+        from_maps(np.ones((4, 5)), (1e-3, 1e-3), T1=torch.ones(4, 5))
+
+
+@pytest.mark.parametrize("name", ["b1", "gradient", "dt", "sampled", "receiver"])
+def test_waveforms_that_are_lists_are_refused(name, as_installed):
+    fields = {"b1": np.zeros(1, complex), "gradient": np.zeros((1, 3)), "dt": np.ones(1),
+              "sampled": np.ones(1, bool), "receiver": np.zeros(1)}  # fmt: skip
+    with pytest.raises(TypeError, match=rf"{name}=\[.*\] \(list\): an array of NumPy"):
+        Waveforms(**(fields | {name: fields[name].tolist()}))

@@ -68,7 +68,7 @@ def test_a_file_plays_the_same(make, thickness, tmp_path):
     read = read_pulseq(tmp_path / "ready.seq", scanner=Scanner())
     assert read.duration == pytest.approx(sequence.duration, abs=1e-12)
     assert read.name == sequence.name
-    agree(sequence.waveforms(), read.waveforms(), gradients=1e-7)
+    agree(sequence.waveforms(), read.waveforms(), gradients=1e-14)
 
 
 @pytest.mark.parametrize("thickness", [5e-3, None])

@@ -34,18 +34,23 @@ def test_signal_is_the_same(name, tmp_path):
         again = read_pulseq(path, scanner=sequence.scanner)
     at = np.random.Generator(np.random.Philox(key=7))
     spins = 40
-    position = at.uniform(-0.5, 0.5, (spins, 3)) * (0.1, 0.1, 0.005)
+    position = at.uniform(-0.5, 0.5, (spins, 3)) * (0.16, 0.16, 0.02)
     phantom = Phantom(
         position,
         T1=at.uniform(0.3, 2.0, spins),
         T2=at.uniform(0.03, 0.2, spins),
-        df=at.uniform(-30.0, 30.0, spins),
+        df=at.uniform(-60.0, 60.0, spins),
         M0=1 / spins,
     )
     signal, other = (bloch.signal(s, phantom) for s in (sequence, again))
     assert signal.size == sequence.num_samples > 0
     largest = np.max(np.abs(signal))
     assert largest > 0.01
-    # A file keeps six digits of amplitudes and phases.
-    assert np.max(np.abs(signal - other)) < 1e-4 * largest
+    # Numbers are written with all their digits: roundings of double precision are left.
+    assert np.max(np.abs(signal - other)) < 1e-11 * largest
+    first, second = sequence.waveforms(), again.waveforms()
+    assert np.array_equal(first.dt, second.dt)
+    assert np.max(np.abs(first.b1 - second.b1)) < 1e-14 * np.max(np.abs(first.b1))
+    near = 1e-15 * np.max(np.abs(first.gradient))
+    assert np.max(np.abs(first.gradient - second.gradient)) < near
     assert again.duration == pytest.approx(sequence.duration, abs=1e-9)

@@ -173,7 +173,8 @@ LATER = Gradient(np.array([1e-4, 1e-3]), np.array([10e-3, 0.0]))
 LOUD = RF.sampled(np.array([31e-6 + 0j]), 1e-3, use="other", delay=100e-6)
 QUIET = dataclasses.replace(PULSE, delay=100e-6)
 SEQUENCES = {
-    "blocks: 0.0 s": (),
+    "blocks=0.0 s: more than 0 s together": (),
+    "samples=100000001: at most 100000000": (Block(1e3, adc=ADC(100_000_001, 1e-6, 1e-3)),),
     "block 1: gy: slew 200": (Block(1e-3), Block(1.5e-3, gy=STEEP)),
     "block 0: gx: 0.05 T/m: at most max_gradient=0.04": (Block(2e-3, gx=HIGH),),
     "block 0: rf: 3.1e-05 T: at most max_b1": (Block(2e-3, rf=LOUD),),

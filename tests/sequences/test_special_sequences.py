@@ -149,7 +149,7 @@ def test_spamm_tags_lie_along_both_diagonals_at_the_spacing():
     assert strongest == {(4, 4), (68, 68), (4, 68), (68, 4)}
     assert z.min() < 0.3 < 0.9 < z.max()
     transverse = np.abs((M[:, 0] + 1j * M[:, 1]).reshape(num, num, 16).mean(axis=2))
-    assert transverse.max() < 1e-5  # amplitudes are kept to six digits
+    assert transverse.max() < 1e-10
 
 
 def test_epi_frames_have_the_times_that_were_asked_for():

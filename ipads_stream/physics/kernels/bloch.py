@@ -27,6 +27,7 @@ from ipads_stream.physics.kernels.bloch_parts import (
     EXACT,
     FREE,
     GROUP,
+    MOST_HALVINGS,
     ROWS,
     VECTORS,
     exponentiate,
@@ -59,7 +60,9 @@ def bloch(steps, table, spins, tolerance, M):
     reach = np.empty(6)
     lanes = np.zeros((ROWS, width), M.dtype)
     flat, rows = lanes.reshape(-1), table.reshape(-1)
-    stored, times = np.empty((2, 3, width), M.dtype), np.empty(2)
+    # Of whole and half parts of a step, for every number of splits: runs of them may alternate.
+    slots = 2 * MOST_HALVINGS + 2
+    stored, times = np.empty((slots, 3, width), M.dtype), np.empty(slots)
     block, m = np.empty((8, width)), np.empty(3)
     a, b = np.empty((3, 3)), np.empty((3, 3))
     num_runs = 0
@@ -86,13 +89,13 @@ def bloch(steps, table, spins, tolerance, M):
             else:
                 time = steps[start, 5] * 0.5**way
                 scaled(block, 0.5**way, time, lanes)
-                use_relaxation(block, 0.5 * time, 0, times, stored, lanes)
+                use_relaxation(block, 0.5 * time, 2 * way, times, stored, lanes)
                 relax(lanes)
                 last = (stop << way) - 1
                 if last > start << way:
-                    use_relaxation(block, time, 1, times, stored, lanes)
+                    use_relaxation(block, time, 2 * way + 1, times, stored, lanes)
                     turn(rows, start << way, last, way, flat)
-                    use_relaxation(block, 0.5 * time, 0, times, stored, lanes)
+                    use_relaxation(block, 0.5 * time, 2 * way, times, stored, lanes)
                 turn(rows, last, last + 1, way, flat)
         for i in range(min(width, num_spins - begin)):
             for j in range(3):
