@@ -78,7 +78,9 @@ class Training(LightningModule):
                 self.log_dict(found, batch_size=len(batch))
 
     def _total(self, sums: Tensor) -> Tensor:
-        return self.all_gather(sums.to(self.device)).sum(0).to(sums.device)
+        of_ranks = self.all_gather(sums.to(self.device))
+        assert isinstance(of_ranks, Tensor)
+        return of_ranks.sum(0).to(sums.device)
 
     def report(
         self, terms: dict[str, Tensor], batch: Sample, weight: Tensor, indices: np.ndarray
