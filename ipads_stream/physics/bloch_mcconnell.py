@@ -45,6 +45,7 @@ from ipads_stream.physics.bloch_mcconnell_arguments import (
     numbers_of,
     pools_of,
     pulses_of,
+    settings_of,
 )
 from ipads_stream.physics.bloch_mcconnell_formula import (
     SHAPES,
@@ -80,14 +81,15 @@ def z_spectrum(
 
     Args:
         pools: 1 to 5, the water first: Water, Solute and Semisolid, or mappings with the names of
-            their fields (fraction, T1, T2, exchange, shift_ppm, and line where semisolid); each
-            field a number or (*batch,).
+            their fields (fraction, T1, T2, exchange, shift_ppm, and line where semisolid), or
+            objects with attributes of these names; each field a number or (*batch,).
         offsets_ppm: of the RF from 0 ppm, (offsets,).
         pulses: Pulses or a mapping with the names of its fields (amplitude, duration, gap, number),
-            or a sequence of them, one after the other. Mz is read after the last gap.
+            or an object with attributes of these names, or a sequence of them, one after the other.
+            Mz is read after the last gap.
         B0: main field, T.
         df_ppm: moves all pools together, ppm, (*batch,).
-        B1: RF relative to nominal, (*batch,).
+        B1: RF relative to nominal, (*batch,); a negative one is a phase of pi.
         Mz0: longitudinal magnetisation of all pools before the first pulse of every offset over
             their equilibrium, (*batch,): 1 after full recovery, 1 - exp(-t / T1) a time t after it
             was destroyed.
@@ -103,13 +105,13 @@ def z_spectrum(
     """
     pools, trains = pools_of(pools), pulses_of(pulses)
     numbers = numbers_of(pools, df_ppm, B1, Mz0)
-    amplitudes = [train.amplitude for train in trains]
     offsets_ppm = offsets_ppm if hasattr(offsets_ppm, "shape") else np.asarray(offsets_ppm, float)
-    times = [time for train in trains for time in (train.duration, train.gap)]
-    xp, kind, shape = library_of(numbers, [offsets_ppm, *amplitudes, *times, B0])
+    others = settings_of(trains, offsets_ppm, B0)
+    xp, kind, shape = library_of(numbers, others)
     check_settings(offsets_ppm, B0)
-    check_numbers(numbers)
-    given = [*numbers.values(), offsets_ppm, *amplitudes, *times, B0]
+    solid = [f"pools[{i}].T2" for i, pool in enumerate(pools) if isinstance(pool, Semisolid)]
+    check_numbers(numbers, lines=solid)
+    given = [*numbers.values(), *others.values()]
     if not _runs_in_kernel(xp, given):
         return z_spectrum_formula(pools, offsets_ppm, trains, B0, df_ppm, B1, Mz0=Mz0)
     like = next((x for x in given if hasattr(x, "shape") and namespace(x) is xp), None)
@@ -173,7 +175,8 @@ def _run(
         T1, T2, fraction = (values[f"pools[{p}].{name}"] for name in ("T1", "T2", "fraction"))
         exchange = values[f"pools[{p}].exchange"] if p else 0.0 * fraction
         rows += [1.0 / T1, 1.0 / T2, fraction, exchange, per_ppm * detuning(values, p, 0.0)]
-    rows += [values["B1"], values["Mz0"]]
+    # A negative B1 turns all pulses by the phase pi, which Mz does not show.
+    rows += [xp.abs(values["B1"]), values["Mz0"]]
     tissue = xp.stack([xp.reshape(xp.broadcast_to(row, (*shape, 1)), (num,)) for row in rows])
     solid = next((p for p, pool in enumerate(pools) if isinstance(pool, Semisolid)), -1)
     absorption = xp.empty((0, 0), dtype=xp.float64)

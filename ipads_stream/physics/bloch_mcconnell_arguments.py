@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ipads_stream.core.backend import is_cupy, is_numpy, is_torch, namespace
-from ipads_stream.physics.epg_arguments import host
+from ipads_stream.core.backend import is_cupy, is_torch
+from ipads_stream.physics.arrays import is_array
+from ipads_stream.physics.epg_arguments import (
+    check_T2,
+    common_dtype,
+    common_shape,
+    floating,
+    host,
+    shared_library,
+    whole_number,
+)
 
 MOST_POOLS = 5
 _STRONGEST = 1e-3  # T; saturation takes microtesla, and a value in them is far above
@@ -20,7 +29,7 @@ class Water:
     """The pool that is observed and with which all others exchange.
 
     Args:
-        T1, T2: s, each a number or (*batch,), T2 at most 2 T1.
+        T1, T2: s, each a number or (*batch,); inf without relaxation, else T2 at most 2 T1.
         fraction: equilibrium magnetisation, number or (*batch,).
         shift_ppm: resonance, number or (*batch,); offsets are counted from 0, not from here.
     """
@@ -37,7 +46,7 @@ class Solute:
 
     Args:
         fraction: equilibrium magnetisation where the water's is 1 (or in the water's unit).
-        T1, T2: s, T2 at most 2 T1.
+        T1, T2: s, as of the water.
         exchange: rate from this pool to the water, Hz; the opposite is exchange times the ratio of
             the fractions.
         shift_ppm: resonance.
@@ -76,8 +85,8 @@ class Pulses:
     Args:
         amplitude: T; a number is a rectangular pulse, (samples,) its course in equal intervals,
             complex where the phase varies (real part along x of the frame that turns at the
-            offset); its magnitude is multiplied by B1.
-        duration: of one pulse, s.
+            offset); multiplied by B1.
+        duration: of one pulse, s; 0 turns nothing.
         gap: without RF after each pulse, s.
         number: of pulses.
         oscillator: "continuous": the phase of the RF runs on at the offset through a gap; "halted":
@@ -100,15 +109,16 @@ Pool = Water | Solute | Semisolid
 
 
 def pools_of(pools: Any) -> tuple[Pool, ...]:
-    """The pools as dataclasses; a mapping first is the water, one with a line is semisolid.
+    """The pools as dataclasses; the first is the water, one with a line is semisolid.
 
     Args:
-        pools: of dataclasses, or of mappings with the names of their fields.
+        pools: of dataclasses, of mappings with the names of their fields, or of objects with
+            attributes of these names, whose other attributes are ignored.
 
     Raises:
         ValueError, TypeError: names the pool and the field, what it holds and what is allowed.
     """
-    if isinstance(pools, (Mapping, *Pool.__args__)) or not isinstance(pools, Sequence):
+    if not isinstance(pools, Sequence) or isinstance(pools, str) or _is_one(pools, Water):
         raise TypeError(f"pools={type(pools).__name__}: a sequence, the water first, is allowed")
     if not 1 <= len(pools) <= MOST_POOLS:
         raise ValueError(f"pools: {len(pools)} of them; 1 to {MOST_POOLS} are allowed")
@@ -127,8 +137,7 @@ def _pool(given: Any, i: int) -> Pool:
     if isinstance(given, Water | Solute | Semisolid):
         return given
     name = f"pools[{i}]"
-    if not isinstance(given, Mapping):
-        raise TypeError(f"{name}={type(given).__name__}: a pool or a mapping is allowed")
+    given = _by_name(given, (Water, Solute, Semisolid), name)
     if i > 0:
         return _made(Semisolid if "line" in given else Solute, given, name)
     rest = dict(given)
@@ -145,25 +154,46 @@ def pulses_of(pulses: Any) -> tuple[Pulses, ...]:
     """One train or several, as dataclasses.
 
     Args:
-        pulses: of dataclasses, or of mappings with the names of their fields.
+        pulses: of dataclasses, of mappings with the names of their fields, or of objects with
+            attributes of these names, whose other attributes are ignored.
 
     Raises:
         ValueError, TypeError: names the train and the field, what it holds and what is allowed.
     """
-    single = isinstance(pulses, (Mapping, Pulses))
-    if not single and not isinstance(pulses, Sequence):
+    single = _is_one(pulses, Pulses)
+    if not single and (not isinstance(pulses, Sequence) or isinstance(pulses, str)):
         raise TypeError(f"pulses={type(pulses).__name__}: a train or a sequence of them is allowed")
     trains: list[Pulses] = []
     for i, given in enumerate([pulses] if single else pulses):
         name = "pulses" if single else f"pulses[{i}]"
-        if not isinstance(given, (Mapping, Pulses)):
-            raise TypeError(f"{name}={type(given).__name__}: Pulses or a mapping is allowed")
-        train = given if isinstance(given, Pulses) else _made(Pulses, given, name)
+        train = given
+        if not isinstance(given, Pulses):
+            train = _made(Pulses, _by_name(given, (Pulses,), name), name)
         _check_train(train, name)
         trains.append(train)
     if not trains:
         raise ValueError("pulses: none given; at least one train is allowed")
     return tuple(trains)
+
+
+def _fields(*kinds: Any) -> list[str]:
+    return list(dict.fromkeys(field.name for kind in kinds for field in dataclasses.fields(kind)))
+
+
+def _is_one(given: Any, kind: Any) -> bool:
+    """Whether it is one and not several: a mapping, or what has an attribute of a field's name."""
+    return isinstance(given, Mapping) or any(hasattr(given, name) for name in _fields(kind))
+
+
+def _by_name(given: Any, kinds: tuple[Any, ...], name: str) -> Mapping[str, Any]:
+    """What is given of the fields, by name: a mapping, or attributes of an object."""
+    if isinstance(given, Mapping):
+        return given
+    known = _fields(*kinds)
+    found = {field: getattr(given, field) for field in known if hasattr(given, field)}
+    if not found:
+        raise TypeError(f"{name}={type(given).__name__}: what has {', '.join(known)} is allowed")
+    return found
 
 
 def _made(kind: Callable[..., Any], given: Mapping[str, Any], name: str) -> Any:
@@ -189,9 +219,7 @@ def _check_train(train: Pulses, name: str) -> None:
         if np.shape(value) != ():
             raise ValueError(f"{name}.{field} of shape {np.shape(value)}: a number is allowed")
         _check(f"{name}.{field}", value, lambda x: x >= 0, "a finite time in s from 0 on is")
-    number = train.number
-    if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
-        raise ValueError(f"{name}.number={number!r}: a whole number from 1 on is allowed")
+    whole_number(f"{name}.number", train.number)
     if train.oscillator not in ("continuous", "halted"):
         raise ValueError(f"{name}.oscillator={train.oscillator!r}: continuous or halted is allowed")
     if not isinstance(train.spoiled, bool | np.bool_):
@@ -215,50 +243,66 @@ def numbers_of(pools: Sequence[Pool], df_ppm: Any, B1: Any, Mz0: Any) -> dict[st
     return {name: np.asarray(x) if isinstance(x, list | tuple) else x for name, x in found.items()}
 
 
-def library_of(numbers: Mapping[str, Any], others: Sequence[Any]) -> tuple[Any, Any, Any]:
+def settings_of(trains: Sequence[Pulses], offsets_ppm: Any, B0: Any) -> dict[str, Any]:
+    """All that is one for all spectra, by name.
+
+    Args:
+        trains: as dataclasses.
+        offsets_ppm, B0: as for z_spectrum.
+    """
+    found = {"offsets_ppm": offsets_ppm, "B0": B0}
+    for i, train in enumerate(trains):
+        name = "pulses" if len(trains) == 1 else f"pulses[{i}]"
+        x = train.amplitude  # a number may be complex
+        found[f"{name}.amplitude"] = x if is_array(x) else np.asarray(x)
+        found |= {f"{name}.duration": train.duration, f"{name}.gap": train.gap}
+    return found
+
+
+def library_of(numbers: dict[str, Any], others: dict[str, Any]) -> tuple[Any, Any, Any]:
     """Array library, dtype and common shape (*batch,) of the numbers.
 
     Args:
         numbers: by name, each a number or an array.
-        others: offsets, amplitudes, times and B0: they choose the library where no number does.
+        others: as settings_of gives them: they choose the library where no number does.
 
     Raises:
         ValueError: the shapes do not fit together.
-        TypeError: the arrays belong to different libraries.
+        TypeError: the arrays belong to different libraries, or something is none and no number.
     """
-    arrays = [x for x in numbers.values() if hasattr(x, "shape")]
-    foreign = [x for x in others if hasattr(x, "shape") and not is_numpy(x)]
-    leaders = [x for x in arrays if not isinstance(x, np.generic)]
-    xp = namespace(*foreign, *leaders) if foreign or leaders else namespace(np.empty(0))
-    try:
-        shape = np.broadcast_shapes(*(tuple(x.shape) for x in arrays))
-    except ValueError as error:
-        shapes = ", ".join(f"{name} {tuple(np.shape(x))}" for name, x in numbers.items())
-        raise ValueError(f"{shapes}: these shapes do not fit together") from error
-    chosen = leaders or foreign or [x for x in others if is_numpy(x)]
-    kinds = [x.dtype for x in chosen if x.dtype in (xp.float32, xp.float64)]
-    return xp, xp.result_type(*kinds) if kinds else xp.float64, shape
+    xp = shared_library(numbers, others)
+    fields = {name: x for name, x in numbers.items() if is_array(x)}
+    given = fields or floating(xp, others)
+    kind = common_dtype(xp, given)
+    if kind not in (xp.float32, xp.float64):
+        raise TypeError(f"{', '.join(given)} of {kind}: float32 or float64 is allowed")
+    return xp, kind, common_shape(numbers)
 
 
-def check_numbers(numbers: Mapping[str, Any]) -> None:
+def check_numbers(numbers: Mapping[str, Any], lines: Collection[str] = ()) -> None:
     """Refuses values that make no sense, where they lie on the host.
 
     Args:
         numbers: by name, each a number or an array.
+        lines: names of the T2 of semisolid pools: inf would be a line without width.
 
     Raises:
         ValueError: names the argument, its value and what is allowed.
     """
     for name, x in numbers.items():
         field = name.rpartition(".")[2]
-        if field in ("T1", "T2"):
-            _check(name, x, lambda x: x > 0, "a finite positive time in s is")
+        if name in lines:
+            _check(name, x, lambda x: x > 0, "a finite positive time in s, of the line, is")
+        elif field in ("T1", "T2"):
+            _check(name, x, lambda x: x > 0, "a positive time in s is", finite=False)
         elif field == "exchange":
             _check(name, x, lambda x: x >= 0, "a finite rate in Hz from 0 on is")
         elif name == "pools[0].fraction":
             _check(name, x, lambda x: x > 0, "a finite positive fraction is")
-        elif field in ("fraction", "B1"):
+        elif field == "fraction":
             _check(name, x, lambda x: x >= 0, "a finite factor from 0 on is")
+        elif field == "B1":
+            _check(name, x, np.isfinite, "a finite factor is")
         elif field == "Mz0":
             _check(name, x, lambda x: np.abs(x) <= 1, "from -1 to 1 is")
         else:
@@ -266,12 +310,8 @@ def check_numbers(numbers: Mapping[str, Any]) -> None:
     for name in numbers:
         if name.endswith(".T2"):
             T1, T2 = (_values(numbers[name[:-2] + time]) for time in ("T1", "T2"))
-            if T1 is not None and T2 is not None and np.any(T2 > 2 * T1):
-                T1, T2 = np.broadcast_arrays(T1, T2)
-                wrong = T2 > 2 * T1
-                raise ValueError(
-                    f"{name}={T2[wrong].flat[0]}: at most 2 T1 is allowed, T1={T1[wrong].flat[0]}"
-                )
+            if T1 is not None and T2 is not None:
+                check_T2(T1, T2, name)
 
 
 def check_settings(offsets_ppm: Any, B0: Any) -> None:
@@ -298,12 +338,12 @@ def _values(x: Any) -> np.ndarray | None:
     return None if is_cupy(x) or (is_torch(x) and x.is_cuda) else host(x)
 
 
-def _check(name: str, x: Any, good: Callable[[Any], Any], allowed: str) -> None:
+def _check(name: str, x: Any, good: Callable[[Any], Any], allowed: str, finite: Any = True) -> None:
     values = _values(x)
     if values is None:
         return
     if values.dtype.kind not in "fciu":
         raise ValueError(f"{name}={x!r}: numbers are allowed")
-    bad = ~(np.asarray(good(values)) & np.isfinite(values))
+    bad = ~np.asarray(good(values)) | (finite & ~np.isfinite(values))
     if np.any(bad):
         raise ValueError(f"{name}={values[bad].flat[0]}: {allowed} allowed")

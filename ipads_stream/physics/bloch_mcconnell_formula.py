@@ -22,6 +22,7 @@ from ipads_stream.physics.bloch_mcconnell_arguments import (
     numbers_of,
     pools_of,
     pulses_of,
+    settings_of,
 )
 from ipads_stream.physics.epg_arguments import host
 from ipads_stream.physics.line_shape import gaussian, lorentzian, super_lorentzian
@@ -50,12 +51,10 @@ def z_spectrum_formula(
     """
     pools, trains = pools_of(pools), pulses_of(pulses)
     numbers = numbers_of(pools, df_ppm, B1, Mz0)
-    amplitudes = [train.amplitude for train in trains]
     offsets_ppm = offsets_ppm if hasattr(offsets_ppm, "shape") else np.asarray(offsets_ppm, float)
-    times = [time for train in trains for time in (train.duration, train.gap)]
-    others = [offsets_ppm, *amplitudes, *times, B0]
+    others = settings_of(trains, offsets_ppm, B0)
     xp, kind, shape = library_of(numbers, others)
-    arrays = [*numbers.values(), *others]
+    arrays = [*numbers.values(), *others.values()]
     like = next((x for x in arrays if hasattr(x, "shape") and namespace(x) is xp), np.empty(0))
 
     def number(x: Any) -> Any:

@@ -7,7 +7,8 @@ from typing import Any
 
 from jaxtyping import Complex
 
-from ipads_stream.physics.closed_form_arguments import as_phasor, prepared
+from ipads_stream.physics.closed_form_arguments import as_phasor, on_host, prepared
+from ipads_stream.physics.epg_arguments import refuse
 
 
 def bssfp(
@@ -28,8 +29,10 @@ def bssfp(
     a = B1 flip, b = 2 pi df TR + increment, E1 = exp(-TR / T1), E2 = exp(-TR / T2)
 
     Any argument is a number or an array; arrays broadcast. The receiver follows the pulses a
-    quarter of a turn ahead, so that M+ = i exp(i phase of the pulse) S. With the increment of pi,
-    df = 0 lies in the middle of the pass band and gives a real signal.
+    quarter of a turn ahead: bloch and epg, whose receiver stands still, give
+    M+ = i exp(i phase of the pulse) S, the phases being 0, increment, 2 increment, ... With the
+    increment of pi, df = 0 lies in the middle of the pass band and gives a real signal. T1 is
+    finite: what does not recover has no steady state.
 
     Args:
         flip: nominal flip angle, rad.
@@ -42,15 +45,15 @@ def bssfp(
         increment: of the phase of the pulses, rad.
 
     Raises:
-        ValueError: a number is out of range.
+        ValueError: a value is out of range.
 
     Source: Freeman and Hill, Journal of Magnetic Resonance 4, 366 (1971).
     """
-    if not hasattr(TR, "shape") and math.inf == TR:
-        raise ValueError(f"TR={TR}: a positive and finite time in s is allowed")
     xp, flip, TR, TE, T1, T2, df, B1, M0, increment = prepared(
         flip=flip, TR=TR, TE=TE, T1=T1, T2=T2, df=df, B1=B1, M0=M0, increment=increment
     )
+    for x in on_host({"TR": TR}).values():
+        refuse("TR", x, x < math.inf, "a positive and finite time in s")
     turns = df * TR + increment / (2 * math.pi)
     b = 2 * math.pi * (turns - xp.round(turns))
     c, E1, E2 = xp.cos(B1 * flip), xp.exp(-TR / T1), xp.exp(-TR / T2)

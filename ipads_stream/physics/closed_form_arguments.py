@@ -1,4 +1,4 @@
-"""Arguments of the closed forms: brought to one array library and dtype, and refused as numbers."""
+"""Arguments of the closed forms: brought to one array library and dtype, and refused by value."""
 
 from __future__ import annotations
 
@@ -7,17 +7,27 @@ from typing import Any
 
 import numpy as np
 
-from ipads_stream.core.backend import device_of, namespace
+from ipads_stream.core.backend import device_of, is_cupy
+from ipads_stream.physics.arrays import is_array
+from ipads_stream.physics.epg_arguments import (
+    check_T2,
+    common_dtype,
+    common_shape,
+    host,
+    is_cuda,
+    refuse,
+    shared_library,
+)
 
-_TIMES = ("T1", "T2", "T2s", "TR", "ESP")
+# Whether values are allowed, and what is said of them. A steady state needs recovery: T1 is finite.
 _RANGES = {
-    **{name: (lambda x: x > 0, "a positive time in s") for name in _TIMES},
-    **{
-        name: (lambda x: 0 <= x < math.inf, "a finite time in s from 0 on") for name in ("TE", "TI")
-    },
-    **{name: (lambda x: 0 <= x < math.inf, "a finite number from 0 on") for name in ("B1", "M0")},
-    "efficiency": (lambda x: -1 <= x <= 1, "from -1 to 1"),
-}
+    "T1": (lambda x: (x > 0) & np.isfinite(x), "a positive and finite time in s"),
+    **{name: (lambda x: x > 0, "a positive time in s") for name in ("T2", "T2s", "TR", "ESP")},
+    **{name: (lambda x: (x >= 0) & np.isfinite(x), "a finite time in s from 0 on")
+       for name in ("TE", "TI")},
+    "M0": (lambda x: (x >= 0) & np.isfinite(x), "a finite number from 0 on"),
+    "efficiency": (lambda x: np.abs(x) <= 1, "from -1 to 1"),
+}  # fmt: skip
 
 
 def prepared(**arguments: Any) -> tuple[Any, ...]:
@@ -25,31 +35,39 @@ def prepared(**arguments: Any) -> tuple[Any, ...]:
 
     Args:
         arguments: numbers, or arrays of one library that broadcast; NumPy in float64 where all are
-            numbers.
+            numbers; whole numbers do not count for the dtype.
 
     Raises:
-        ValueError: a number is out of range, by name. Values of arrays are not looked at.
-        TypeError: arrays of several libraries.
+        ValueError: a value is out of range or the shapes do not fit, by name. Values are looked at
+            on the host only: not on a GPU, where it would stop the stream, nor where torch hides
+            them.
+        TypeError: an argument is neither an array nor a number, or arrays of several libraries.
     """
-    for name, x in arguments.items():
-        if not hasattr(x, "shape"):
-            rule, allowed = _RANGES.get(name, (math.isfinite, "a finite number"))
-            if not rule(x):
-                raise ValueError(f"{name}={x}: {allowed} is allowed")
-    _check_order(arguments, "TE", "TR")
-    _check_order(arguments, "TI", "TR")
-    T1, T2 = arguments.get("T1", math.inf), arguments.get("T2", math.inf)
-    numbers = not any(hasattr(x, "shape") for x in (T1, T2))
-    if numbers and math.isfinite(T2) and T2 > 2 * T1:
-        raise ValueError(f"T2={T2}: at most 2 T1 = {2 * T1} s is allowed")
-    arrays = [x for x in arguments.values() if hasattr(x, "shape")] or [np.asarray(0.0)]
-    xp, where = namespace(*arrays), device_of(arrays[0])
-    kinds = [x.dtype for x in arrays if xp.isdtype(x.dtype, "real floating")]
-    kind = xp.result_type(*kinds) if kinds else xp.float64
+    xp = shared_library(arguments)
+    kind = common_dtype(xp, arguments)
+    if "TR" in arguments:  # elsewhere TE has an axis of its own
+        common_shape(arguments)
+    values = on_host(arguments)
+    for name, x in values.items():
+        rule, allowed = _RANGES.get(name, (np.isfinite, "a finite number"))
+        refuse(name, x, rule(x), allowed)
+    for early in ("TE", "TI"):
+        if early in values and "TR" in values:
+            _check_order(values, early)
+    if "T1" in values and "T2" in values:
+        check_T2(values["T1"], values["T2"])
+    where = next((device_of(x) for x in arguments.values() if is_array(x)), None)
     return xp, *(
-        xp.astype(x, kind) if hasattr(x, "shape") else xp.asarray(x, dtype=kind, device=where)
+        xp.astype(x, kind) if is_array(x) else xp.asarray(x, dtype=kind, device=where)
         for x in arguments.values()
     )
+
+
+def on_host(arguments: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Those arguments, by name, whose values can be looked at without stopping a GPU."""
+    near = {name: x for name, x in arguments.items() if not is_cupy(x) and not is_cuda(x)}
+    seen = {name: host(x) for name, x in near.items()}
+    return {name: x for name, x in seen.items() if x is not None}
 
 
 def as_phasor(xp: Any, modulus: Any, turns: Any) -> Any:
@@ -65,9 +83,8 @@ def as_phasor(xp: Any, modulus: Any, turns: Any) -> Any:
     return xp.astype(real, kind) + 1j * xp.astype(imaginary, kind)
 
 
-def _check_order(arguments: dict[str, Any], early: str, late: str) -> None:
-    a, b = arguments.get(early), arguments.get(late)
-    if a is None or b is None or hasattr(a, "shape") or hasattr(b, "shape"):
-        return
-    if a > b * (1 + 1e-9):
-        raise ValueError(f"{early}={a}: at most {late}={b} is allowed")
+def _check_order(values: dict[str, np.ndarray], early: str) -> None:
+    first, TR = np.broadcast_arrays(values[early], values["TR"])
+    late = first > TR * (1 + (1e-9 if TR.dtype != np.float32 else 1e-6))
+    if np.any(late):
+        raise ValueError(f"{early}={first[late].flat[0]}: at most TR={TR[late].flat[0]} is allowed")

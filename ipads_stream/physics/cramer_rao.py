@@ -13,6 +13,9 @@ import numpy as np
 from jaxtyping import Complex, Float
 
 from ipads_stream.core.backend import device_of, is_numpy, namespace
+from ipads_stream.physics.epg_arguments import host
+
+_SHARE = 0.05  # of a unit vector: parameters with less of a combination are not named
 
 
 def fisher_information(
@@ -30,8 +33,8 @@ def fisher_information(
             imaginary part of a complex sample; number, (samples,) or (*batch, samples).
 
     Raises:
-        ValueError: sigma is not positive and finite (checked where it is a number or of NumPy), or
-            a shape does not fit.
+        ValueError: sigma is not positive and finite (checked where it is a number or of NumPy), the
+            jacobian is not finite (by sample and parameter), or a shape does not fit.
 
     Source: Kay, Fundamentals of statistical signal processing: estimation theory, 1993, Eqs. (3.31)
     and (15.52).
@@ -40,6 +43,7 @@ def fisher_information(
     if jacobian.ndim < 2:
         raise ValueError(f"jacobian of shape {tuple(jacobian.shape)}: (*batch, samples, P) is "
                          "allowed")  # fmt: skip
+    _check_finite("jacobian", jacobian, ("sample", "parameter"))
     if is_numpy(sigma) or not hasattr(sigma, "shape"):
         values = np.asarray(sigma, float)
         bad = ~(np.isfinite(values) & (values > 0))
@@ -78,9 +82,10 @@ def bound(
         prior: standard deviation of the prior of every parameter in its unit, (P,); inf: none.
 
     Raises:
-        ValueError: prior is not positive, or its shape does not fit.
-        LinAlgError: of the array's library, where the information is exactly singular:
-            identifiable() says in which combination of parameters.
+        ValueError: prior is not positive, its shape does not fit, or the information is not finite.
+        LinAlgError: of NumPy: the information is singular, to its precision, or not positive
+            definite; the message gives the number of the parameters and of the member, and
+            identifiable() says in which combination. Neither is seen where torch hides the values.
 
     Source: Kay 1993 (as above), Eq. (3.20); van Trees, Detection, estimation, and modulation
     theory I, 1968, section 2.4.2.
@@ -100,9 +105,45 @@ def bound(
         else:
             spread = prior
         fisher = fisher + unit / (spread * spread)
+    _check_definite(fisher)
     size = xp.sqrt(xp.sum(fisher * unit, axis=-1))  # units of the parameters differ by decades
     inverse = xp.linalg.inv(fisher / (size[..., :, None] * size[..., None, :]))
     return xp.sqrt(xp.sum(inverse * unit, axis=-1)) / size
+
+
+def _check_finite(name: str, x: Any, axes: tuple[str, str]) -> np.ndarray | None:
+    """The values on the host, None where torch hides them; refuses what is not finite."""
+    values = host(x)
+    if values is not None and not np.isfinite(values).all():
+        *member, i, j = (int(n) for n in np.argwhere(~np.isfinite(values))[0])
+        of = f", member {tuple(member)}" if member else ""
+        raise ValueError(f"{name}={values[(*member, i, j)]} of {axes[0]} {i}, {axes[1]} {j}{of}: "
+                         "a finite number is allowed")  # fmt: skip
+    return values
+
+
+def _check_definite(fisher: Any) -> None:
+    """Refuses information of which no bound follows: the inverse would hold no digit, or NaN."""
+    values = _check_finite("fisher", fisher, ("row", "column"))
+    if values is None or values.size == 0:
+        return
+    matrices = values.reshape(-1, *values.shape[-2:])
+    diagonal = np.einsum("...ii->...i", matrices)
+    size = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1))
+    scaled = matrices * size[:, :, None] * size[:, None, :]
+    least, vectors = (x[..., 0] for x in np.linalg.eigh(scaled))
+    # The bound of a matrix with this eigenvalue is off by the share that rounding has of it.
+    singular = least <= 10 * scaled.shape[-1] * np.finfo(scaled.dtype).eps
+    wrong = singular | (diagonal <= 0).any(axis=-1)
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        bare = np.flatnonzero(diagonal[at] <= 0)
+        which = bare if bare.size else np.flatnonzero(np.abs(vectors[at]) > _SHARE)
+        raise np.linalg.LinAlgError(
+            f"fisher: parameter {', '.join(map(str, which))} of member {at}: a positive definite "
+            f"matrix is allowed, its least eigenvalue is {least[at]:.1e} where the diagonal is 1; "
+            "identifiable() says which combination the signal does not carry"
+        )
 
 
 def identifiable(
@@ -154,7 +195,7 @@ def identifiable(
     member = int(xp.argmax(xp.astype(singular, xp.int64)))
     weights = [float(vectors[member, i, 0]) for i in range(num)]
     share = float(values[member, 0]) / (float(values[member, -1]) or 1.0)
-    kept = [(w, name) for w, name in zip(weights, names, strict=True) if abs(w) > 0.05]
+    kept = [(w, name) for w, name in zip(weights, names, strict=True) if abs(w) > _SHARE]
     units = [float(x) for x in size[member, :]]
     steps = dict(zip(names, units, strict=True))
     change = ", ".join(f"{name} by {w * steps[name]:+.3g}" for w, name in kept)

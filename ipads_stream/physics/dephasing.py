@@ -21,11 +21,14 @@ from jaxtyping import Float
 from ipads_stream.core.backend import device_of, namespace
 from ipads_stream.core.constants import GAMMA_BAR_1H
 from ipads_stream.physics.arrays import as_float
+from ipads_stream.physics.epg_arguments import whole_number
 from ipads_stream.physics.phantom import Phantom
+
+_COUNT = "an odd whole number from 3 on"
 
 
 def lorentzian_offsets(
-    T2p: Float[Any, "*spins"], count: int, duration: float
+    T2p: Float[Any, "*spins"], count: Any, duration: float
 ) -> tuple[Float[Any, " C"], Float[Any, "*spins C"]]:
     """Frequencies and shares of a set of spins that dephase as exp(-|tau| / T2').
 
@@ -45,8 +48,9 @@ def lorentzian_offsets(
     Raises:
         ValueError: the count or the duration is out of range.
     """
-    if isinstance(count, bool) or not isinstance(count, int) or count < 3 or count % 2 == 0:
-        raise ValueError(f"count={count!r}: an odd whole number from 3 on is allowed")
+    count = whole_number("count", count, 3, _COUNT)
+    if count % 2 == 0:
+        raise ValueError(f"count={count}: {_COUNT} is allowed")
     _check_duration(duration)
     xp, where = namespace(T2p), device_of(T2p)
     n = count // 2
@@ -82,7 +86,7 @@ def lorentzian_count(T2p: float, duration: float, error: float) -> int:
     return 2 * max(1, math.ceil(2 * x * (1 + math.exp(-x)) / (math.pi**2 * tail))) + 1
 
 
-def dephased(phantom: Phantom, count: int, duration: float) -> Phantom:
+def dephased(phantom: Phantom, count: Any, duration: float) -> Phantom:
     """The phantom with a set of spins in place of each, and no T2' left to them.
 
     Args:
@@ -98,8 +102,8 @@ def dephased(phantom: Phantom, count: int, duration: float) -> Phantom:
     """
     T2p = as_float(phantom.T2p, phantom.position)
     offsets, shares = lorentzian_offsets(T2p, count, duration)
-    return _replicated(phantom, count, T2p=math.inf, df=_each(phantom.df, phantom) + offsets,
-                       M0=_each(phantom.M0, phantom) * shares)  # fmt: skip
+    df, M0 = _each(phantom.df, phantom) + offsets, _each(phantom.M0, phantom) * shares
+    return _replicated(phantom, offsets.shape[0], T2p=math.inf, df=df, M0=M0)
 
 
 def with_species(

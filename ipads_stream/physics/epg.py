@@ -17,14 +17,22 @@ there: the opposite sense of rotation).
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from jaxtyping import Complex, Float
+from jaxtyping import Complex, Float, Num
 
 from ipads_stream.core.backend import device_of, namespace
 from ipads_stream.physics.epg_adjoint import cpmg_with_adjoint, fisp_with_adjoint
-from ipads_stream.physics.epg_arguments import CRUSHED, check_echoes, check_TI, tissue_of, train_of
+from ipads_stream.physics.epg_arguments import (
+    CRUSHED,
+    as_sequence,
+    check_echoes,
+    check_TI,
+    tissue_of,
+    train_of,
+)
 from ipads_stream.physics.epg_formula import (
     all_orders,
     as_array,
@@ -71,15 +79,15 @@ __all__ = [
 
 
 def fisp(
-    flip: Float[Any, " TRs"],
-    phase: Float[Any, " phases"],
-    TR: Float[Any, "..."] | float,
-    TE: Float[Any, "..."] | float,
-    T1: Float[Any, "..."] | float,
-    T2: Float[Any, "..."] | float,
-    B1: Float[Any, "..."] | float = 1.0,
-    TI: Float[Any, "..."] | float | None = None,
-    orders: int | Literal["auto"] = "auto",
+    flip: Num[Any, " TRs"] | Sequence[float],
+    phase: Num[Any, " phases"] | Sequence[float],
+    TR: Any,
+    TE: Any,
+    T1: Any,
+    T2: Any,
+    B1: Any = 1.0,
+    TI: Any = None,
+    orders: Any = "auto",
 ) -> Complex[Any, "... TRs"]:
     """The echoes of a train of pulses, after each of which the gradients spoil by one order.
 
@@ -91,8 +99,9 @@ def fisp(
         phase: phase of every pulse, rad, (TRs,); the signal is not demodulated with it.
         TR: from a pulse to the next, s, number or (TRs,).
         TE: from a pulse to its echo, s, number or (TRs,).
-        T1, T2: s, (*atoms,); any shapes that broadcast, at least one of them an array.
-        B1: factor of the flip angles, (*atoms,).
+        T1, T2: s, numbers or (*atoms,); any shapes that broadcast; inf where nothing relaxes, else
+            T2 at most 2 T1.
+        B1: factor of the flip angles, number or (*atoms,); a negative one turns by the phase pi.
         TI: from a perfect inversion (B1 does not scale it) to the first pulse, s, number or
             (*atoms,); None: the train starts in equilibrium.
         orders: how many are kept, from 0 on; "auto": as num_orders says for the ranges of T1, T2,
@@ -100,29 +109,35 @@ def fisp(
             num_orders of the ranges drawn from where it must not.
 
     Returns:
-        complex, (*atoms, TRs), of the precision of T1, T2, B1. NumPy, CuPy and
-        torch run in the kernel of the device, a gradient in reverse mode in that of its adjoint;
-        vmap, forward mode and torch.compile take the formula, and second derivatives need it.
+        complex, (*atoms, TRs), of the precision and library of T1, T2, B1; where they are numbers
+        of those of flip, phase, TR, TE; whole numbers count as float64. NumPy, CuPy and torch run
+        in the kernel of the device, a gradient in reverse mode in that of its adjoint; vmap,
+        forward mode and torch.compile take the formula, and second derivatives need it.
 
     Raises:
         ValueError: an argument is out of range or the shapes do not fit. T1, T2, B1, TI are checked
             on the host only: on a GPU it would stop the stream ("auto" does stop it: it reads the
             ranges of T1, T2, B1).
-        TypeError: the arrays belong to different libraries.
+        TypeError: an argument is neither an array nor a number (a list only for flip, phase, TR,
+            TE), or the arrays belong to different libraries (NumPy goes with all for flip, phase,
+            TR, TE and TI).
 
     Source: Jiang et al., MR fingerprinting using fast imaging with steady state precession (FISP)
     with spiral readout, Magnetic Resonance in Medicine 74(6), 2015; and the module's.
     """
-    xp, kind, shape, tissue = tissue_of(T1, T2, B1)
-    train = train_of(xp, flip, phase, TR, TE)
+    flip, phase, TR, TE = map(as_sequence, (flip, phase, TR, TE))
+    pulses = {"flip": flip, "phase": phase, "TR": TR, "TE": TE}
+    xp, kind, shape, tissue = tissue_of(T1, T2, B1, pulses, {"TI": TI})
+    train = train_of(flip, phase, TR, TE)
     check_TI(TI)
     kept = kept_orders(orders, train, tissue, TI)
-    given = (flip, phase, TR, TE, T1, T2, B1, TI)
+    given = (flip, phase, TR, TE, *tissue, TI)
     like = next(x for x in tissue if hasattr(x, "shape"))
     followed = is_followed(given)
     if train is None or not (followed or runs_in_kernel(tissue, given)):
+        T1, T2, B1 = tissue
         return fisp_formula(flip, phase, TR, TE, T1, T2, B1, TI, kept)
-    start = _initial(xp, kind, T1, TI, like)
+    start = _initial(xp, kind, tissue[0], TI, like)
     if followed:
         return fisp_with_adjoint(train, given[:4], (*tissue, start), shape, kept)
     num = train[0].shape[0]
@@ -133,15 +148,15 @@ def fisp(
 
 
 def spgr(
-    flip: Float[Any, " TRs"],
-    TR: Float[Any, "..."] | float,
-    TE: Float[Any, "..."] | float,
-    T1: Float[Any, "..."] | float,
-    T2: Float[Any, "..."] | float,
-    B1: Float[Any, "..."] | float = 1.0,
-    TI: Float[Any, "..."] | float | None = None,
+    flip: Num[Any, " TRs"] | Sequence[float],
+    TR: Any,
+    TE: Any,
+    T1: Any,
+    T2: Any,
+    B1: Any = 1.0,
+    TI: Any = None,
     increment: float = math.radians(117),
-    orders: int | Literal["auto"] = "auto",
+    orders: Any = "auto",
 ) -> Complex[Any, "... TRs"]:
     """The echoes of an RF-spoiled gradient-echo train, demodulated with the phase of their pulse.
 
@@ -157,7 +172,7 @@ def spgr(
 
     Source: Zur et al., Magnetic Resonance in Medicine 21(2), 1991 (117 degrees).
     """
-    phase = quadratic_phase(flip.shape[0], increment)
+    phase = quadratic_phase(len(flip), increment)
     signal = fisp(flip, phase, TR, TE, T1, T2, B1, TI, orders)
     xp = namespace(signal)
     back = np.cos(phase) - 1j * np.sin(phase)
@@ -165,11 +180,11 @@ def spgr(
 
 
 def cpmg(
-    ESP: Float[Any, ""] | float,
-    num_echoes: int,
-    T1: Float[Any, "..."] | float,
-    T2: Float[Any, "..."] | float,
-    B1: Float[Any, "..."] | float = 1.0,
+    ESP: Any,
+    num_echoes: Any,
+    T1: Any,
+    T2: Any,
+    B1: Any = 1.0,
 ) -> Complex[Any, "... {num_echoes}"]:
     """The echoes of a train 90 - (180 - echo) - (180 - echo) ... that meets the CPMG condition.
 
@@ -181,23 +196,23 @@ def cpmg(
     Args:
         ESP: from echo to echo, s.
         num_echoes: how many.
-        T1, T2: s, (*atoms,); any shapes that broadcast, at least one of them an array.
-        B1: factor of both flip angles, 90 B1 and 180 B1 degrees, (*atoms,).
+        T1, T2: s, as for fisp.
+        B1: factor of both flip angles, 90 B1 and 180 B1 degrees, number or (*atoms,).
 
     Raises:
-        ValueError: an argument is out of range or the shapes do not fit; as for fisp.
+        ValueError, TypeError: as for fisp.
 
     Source: Hennig, Multiecho imaging sequences with low refocusing flip angles, Journal of Magnetic
     Resonance 78(3), 1988; and the module's.
     """
-    xp, kind, shape, tissue = tissue_of(T1, T2, B1)
-    check_echoes(ESP, num_echoes)
-    given = (ESP, T1, T2, B1)
+    xp, kind, shape, tissue = tissue_of(T1, T2, B1, {"ESP": ESP}, {})
+    num_echoes = check_echoes(ESP, num_echoes)
+    given = (ESP, *tissue)
     if is_followed(given):
         echoes = cpmg_with_adjoint(ESP, num_echoes, tissue, shape)
         return xp.astype(echoes, complex_of(xp, kind))
     if not runs_in_kernel(tissue, given):
-        return cpmg_formula(ESP, num_echoes, T1, T2, B1)
+        return cpmg_formula(ESP, num_echoes, *tissue)
     like = next(x for x in tissue if hasattr(x, "shape"))
     out = xp.empty((*shape, num_echoes), dtype=kind, device=device_of(like))
     with columns_of(*tissue, out, shape=shape) as (*columns, target):
@@ -206,15 +221,15 @@ def cpmg(
 
 
 def truncation_error(
-    flip: Float[Any, " TRs"],
-    phase: Float[Any, " phases"],
-    TR: Float[Any, "..."] | float,
-    TE: Float[Any, "..."] | float,
-    T1: Float[Any, "..."] | float,
-    T2: Float[Any, "..."] | float,
-    B1: Float[Any, "..."] | float = 1.0,
-    TI: Float[Any, "..."] | float | None = None,
-    orders: int | Literal["auto"] = "auto",
+    flip: Num[Any, " TRs"] | Sequence[float],
+    phase: Num[Any, " phases"] | Sequence[float],
+    TR: Any,
+    TE: Any,
+    T1: Any,
+    T2: Any,
+    B1: Any = 1.0,
+    TI: Any = None,
+    orders: Any = "auto",
 ) -> Float[Any, "..."]:
     """The largest error of each atom's train that leaving out orders causes, in units of M0.
 

@@ -32,7 +32,8 @@ def fisp_formula(
         flip, phase, TR, TE, T1, T2, B1, TI: as above.
         orders: how many are kept; None: all that can reach an echo.
     """
-    xp, kind, shape, (T1, T2, B1) = tissue_of(T1, T2, B1, check=False)
+    pulses = {"flip": flip, "phase": phase, "TR": TR, "TE": TE}
+    xp, kind, shape, (T1, T2, B1) = tissue_of(T1, T2, B1, pulses, {"TI": TI}, check=False)
     like = next(x for x in (T1, T2, B1) if hasattr(x, "shape"))
     number = functools.partial(as_array, xp, kind, like)
     T1, T2, B1 = (number(x)[..., None] for x in (T1, T2, B1))
@@ -66,7 +67,7 @@ def cpmg_formula(ESP: Any, num_echoes: int, T1: Any, T2: Any, B1: Any = 1.0) -> 
     Args:
         ESP, num_echoes, T1, T2, B1: as above.
     """
-    xp, kind, shape, (T1, T2, B1) = tissue_of(T1, T2, B1, check=False)
+    xp, kind, shape, (T1, T2, B1) = tissue_of(T1, T2, B1, {"ESP": ESP}, {}, check=False)
     like = next(x for x in (T1, T2, B1) if hasattr(x, "shape"))
     number = functools.partial(as_array, xp, kind, like)
     T1, T2, B1, ESP = (number(x)[..., None] for x in (T1, T2, B1, ESP))
@@ -88,7 +89,7 @@ def cpmg_formula(ESP: Any, num_echoes: int, T1: Any, T2: Any, B1: Any = 1.0) -> 
 
 def all_orders(flip: Any) -> int:
     """How many orders can reach an echo of a train of pulses with these angles, flip (TRs,)."""
-    return (flip.shape[0] + 1) // 2
+    return (len(flip) + 1) // 2
 
 
 def whole_turns_off(phase: Any) -> Any:

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ipads_stream.physics.epg_arguments import host
+from ipads_stream.physics.epg_arguments import host, whole_number
 from ipads_stream.physics.epg_formula import all_orders
 from ipads_stream.physics.epg_kernels import fill_fisp
 
 BOUND = 1e-5  # of M0: what orders="auto" may leave out
 _SAFETY = 4.0
+_LONG = 1e3  # s: between a T1 above and inf no further probes are spread
 
 
 def kept_orders(orders: Any, train: Any, tissue: Any, TI: Any) -> int:
@@ -26,8 +27,7 @@ def kept_orders(orders: Any, train: Any, tissue: Any, TI: Any) -> int:
         TI: as for fisp.
     """
     if orders != "auto":
-        if isinstance(orders, bool) or not isinstance(orders, int) or orders < 1:
-            raise ValueError(f"orders={orders!r}: 'auto' or a whole number from 1 on is allowed")
+        orders = whole_number("orders", orders, allowed="'auto' or a whole number from 1 on")
         return orders if train is None else min(orders, all_orders(train[0]))
     values = [host(x) for x in (*tissue, 0.0 if TI is None else TI)]
     ranges = [(float(x.min()), float(x.max())) for x in values if x is not None and x.size]
@@ -61,7 +61,7 @@ def num_orders(
 
     Args:
         flip, phase, TR, TE: on the host, else as for fisp.
-        T1, T2, B1: lowest and highest value.
+        T1, T2, B1: lowest and highest value; inf where nothing relaxes.
         TI: as for fisp, a number.
         bound: of the error, in units of M0.
 
@@ -69,7 +69,9 @@ def num_orders(
         at most (TRs + 1) // 2, the number that can reach an echo: with it nothing is left out.
     """
     columns = (np.broadcast_to(np.asarray(x, float), flip.shape) for x in (flip, phase, TR, TE))
-    ranges = (_up(T2[1]), max(_down(T1[0]), _up(T2[1]) / 2), _up(T1[1]), _down(B1[0]), _up(B1[1]))
+    longest = _up(T2[1])
+    least = max(_down(T1[0]), longest / 2 if math.isfinite(longest) else 0.0)
+    ranges = (longest, least, _up(T1[1]), _down(B1[0]), _up(B1[1]))
     return _num_orders(tuple(x.tobytes() for x in columns), ranges, TI, bound)
 
 
@@ -79,7 +81,9 @@ def _num_orders(
 ) -> int:
     flip, phase, TR, TE = (np.frombuffer(x) for x in train)
     T2, T1_low, T1_high, B1_low, B1_high = ranges
-    T1 = np.repeat(np.geomspace(T1_low, max(T1_low, T1_high), 4), 4)
+    T1 = np.geomspace(min(T1_low, _LONG), min(max(T1_low, T1_high), _LONG), 4)
+    T1[-1] = max(T1_low, T1_high)  # inf, too
+    T1 = np.repeat(T1, 4)
     B1 = np.tile(np.linspace(B1_low, B1_high, 4), 4)
     start = np.ones(16) if TI is None else 1 - 2 * np.exp(-TI / T1)
 
@@ -101,8 +105,12 @@ def _num_orders(
 
 def _up(x: float) -> float:
     """The next of the steps of 9 % above: few distinct ranges, so that their result is reused."""
-    return 2 ** (math.ceil(8 * math.log2(x) - 1e-9) / 8) if x > 0 else x
+    if x < 0:
+        return -_down(-x)
+    return 2 ** (math.ceil(8 * math.log2(x) - 1e-9) / 8) if 0 < x < math.inf else x
 
 
 def _down(x: float) -> float:
-    return 2 ** (math.floor(8 * math.log2(x) + 1e-9) / 8) if x > 0 else x
+    if x < 0:
+        return -_up(-x)
+    return 2 ** (math.floor(8 * math.log2(x) + 1e-9) / 8) if 0 < x < math.inf else x

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ipads_stream.core.backend import device_of, is_numpy, namespace
-from ipads_stream.physics.epg_arguments import CRUSHED
+from ipads_stream.physics.epg_arguments import CRUSHED, as_sequence, common_dtype
 from ipads_stream.physics.epg_train import Train
 
 
@@ -92,8 +92,10 @@ def inverted(steps: Train, TI: Any, flip: Any = math.pi) -> Train:
 
 
 def _columns(flip: Any, *others: Any) -> list[Any]:
-    """All as arrays of the library of flip, of its length."""
+    """All as arrays of the library of flip, of its length; whole numbers in float64."""
+    flip = as_sequence(flip)
     xp = namespace(flip)
+    flip = xp.astype(flip, common_dtype(xp, {"flip": flip}))
     arrays = [x if hasattr(x, "shape") and not is_numpy(x)
               else xp.asarray(x, dtype=flip.dtype, device=device_of(flip))
               for x in (flip, *others)]  # fmt: skip

@@ -17,13 +17,20 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Complex, Float
+from jaxtyping import Complex, Num
 
 from ipads_stream.core.backend import device_of, is_numpy
-from ipads_stream.physics.epg_arguments import CRUSHED, check_diffusion, steps_of, tissue_of
+from ipads_stream.physics.epg_arguments import (
+    CRUSHED,
+    as_sequence,
+    check_diffusion,
+    steps_of,
+    tissue_of,
+)
 from ipads_stream.physics.epg_formula import as_array, complex_of, conjugate, pulse, whole_turns_off
 from ipads_stream.physics.epg_kernels import columns_of, fill_train, runs_in_kernel
 
@@ -45,20 +52,20 @@ class Train(NamedTuple):
 
 
 def train(
-    flip: Float[Any, " steps"],
-    phase: Float[Any, " steps"],
-    duration: Float[Any, " steps"],
+    flip: Num[Any, " steps"] | Sequence[float],
+    phase: Num[Any, " steps"] | Sequence[float],
+    duration: Num[Any, " steps"] | Sequence[float],
     shift: np.ndarray,
     echo: np.ndarray,
     *,
-    T1: Float[Any, "..."] | float,
-    T2: Float[Any, "..."] | float,
-    B1: Float[Any, "..."] | float = 1.0,
-    df: Float[Any, "..."] | float = 0.0,
-    D: Float[Any, "..."] | float = 0.0,
+    T1: Any,
+    T2: Any,
+    B1: Any = 1.0,
+    df: Any = 0.0,
+    D: Any = 0.0,
     twist: float = 0.0,
-    initial: Float[Any, "..."] | float = 1.0,
-    orders: int | None = None,
+    initial: Any = 1.0,
+    orders: Any = None,
 ) -> Complex[Any, "... echoes"]:
     """F_0 at the end of every step that records an echo.
 
@@ -71,8 +78,9 @@ def train(
         shift: whole turns of dephasing in each interval, (steps,), NumPy; CRUSHED: nothing
             transverse is left.
         echo: which steps record, (steps,), NumPy, bool.
-        T1, T2: s, (*atoms,); any shapes that broadcast, at least one of T1, T2, B1 an array.
-        B1: factor of the flip angles.
+        T1, T2: s, numbers or (*atoms,); any shapes that broadcast; inf where nothing relaxes, else
+            T2 at most 2 T1.
+        B1: factor of the flip angles; a negative one turns by the phase pi.
         df: off-resonance, Hz.
         D: diffusion coefficient along the gradient, m^2/s.
         twist: dephasing of one order, rad/m: 2 pi over the length that it takes for a turn.
@@ -80,18 +88,22 @@ def train(
         orders: how many are kept, from 0 on; None: all that can reach an echo.
 
     Returns:
-        complex, (*atoms, echoes), of the precision of T1, T2, B1. NumPy, CuPy and torch run in the
-        kernel of the device; what torch follows is computed as formula, differentiable in every
-        argument but shift, echo and twist.
+        complex, (*atoms, echoes), of the precision and library of T1, T2, B1; where they are
+        numbers of those of the other arrays; whole numbers count as float64. NumPy, CuPy and torch
+        run in the kernel of the device; what torch follows is computed as formula, differentiable
+        in every argument but shift, echo and twist.
 
     Raises:
         ValueError: an argument is out of range or the shapes do not fit; values of the tissue are
             checked on the host only.
+        TypeError: as for fisp.
     """
-    xp, kind, shape, tissue = tissue_of(T1, T2, B1)
-    shift, echo = steps_of(flip, phase, duration, shift, echo, orders)
+    flip, phase, duration = map(as_sequence, (flip, phase, duration))
+    pulses = {"flip": flip, "phase": phase, "duration": duration}
+    more = {"df": df, "D": D, "initial": initial}
+    xp, kind, shape, tissue = tissue_of(T1, T2, B1, pulses, more)
+    shift, echo, orders = steps_of(flip, phase, duration, shift, echo, orders)
     check_diffusion(df, D, twist, initial)
-    shape = np.broadcast_shapes(shape, *(np.shape(x) for x in (df, D, initial)))
     counts = _counts(shift, echo, orders)
     steps, atoms = (flip, phase, duration, shift, echo), (*tissue, df, D, initial)
     given = (*steps[:3], *atoms)
@@ -127,10 +139,11 @@ def train_formula(
     Args:
         flip, phase, duration, shift, echo, T1, T2, B1, df, D, initial, twist, orders: as for train.
     """
-    xp, kind, shape, tissue = tissue_of(T1, T2, B1, check=False)
+    given = {"flip": flip, "phase": phase, "duration": duration}
+    more = {"df": df, "D": D, "initial": initial}
+    xp, kind, shape, tissue = tissue_of(T1, T2, B1, given, more, check=False)
     like = next(x for x in tissue if hasattr(x, "shape"))
     number = functools.partial(as_array, xp, kind, like)
-    shape = np.broadcast_shapes(shape, *(np.shape(x) for x in (df, D, initial)))
     columns = [number(x)[..., None] for x in (*tissue, df, D)]
     pulses = [number(x) for x in (flip, whole_turns_off(phase), duration)]
     silent = flip == 0 if is_numpy(flip) else np.zeros(shift.shape, bool)

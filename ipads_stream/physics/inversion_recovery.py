@@ -42,7 +42,7 @@ def inversion_recovery(
         M0: magnetisation in equilibrium.
 
     Raises:
-        ValueError: a number is out of range.
+        ValueError: a value is out of range.
 
     Source: Barral et al., Magnetic Resonance in Medicine 64, 1057 (2010).
     """

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 from jaxtyping import Float
 
-from ipads_stream.physics.closed_form_arguments import prepared
+from ipads_stream.physics.closed_form_arguments import on_host, prepared
+from ipads_stream.physics.epg_arguments import whole_number
 
 
 def mprage(
@@ -15,11 +17,11 @@ def mprage(
     TI: Any,
     TR: Any,
     ESP: Any,
-    num_echoes: int,
+    num_echoes: Any,
     T1: Any,
     TE: Any = 0.0,
     T2s: Any = math.inf,
-    centre: int = 0,
+    centre: Any = 0,
     efficiency: Any = 1.0,
     B1: Any = 1.0,
     M0: Any = 1.0,
@@ -50,25 +52,19 @@ def mprage(
         M0: magnetisation in equilibrium.
 
     Raises:
-        ValueError: a number is out of range, or the train does not fit between inversions.
+        ValueError: a value is out of range, or the train does not fit between inversions.
 
     Source: Deichmann and Haase, Journal of Magnetic Resonance 96, 608 (1992), for the approach to
     the driven equilibrium; Wang et al., PLoS ONE 9(5), e96899 (2014), for the steady state.
     """
-    if isinstance(num_echoes, bool) or not isinstance(num_echoes, int) or num_echoes < 1:
-        raise ValueError(f"num_echoes={num_echoes!r}: a whole number from 1 on is allowed")
-    if isinstance(centre, bool) or not isinstance(centre, int) or not 0 <= centre < num_echoes:
-        raise ValueError(f"centre={centre!r}: a whole number from 0 to {num_echoes - 1} is allowed")
-    if not any(hasattr(x, "shape") for x in (TI, TR, ESP)):
-        before, after = TI - centre * ESP, TR - TI - (num_echoes - centre) * ESP
-        if min(before, after) < -1e-9 * TR:
-            raise ValueError(
-                f"TI={TI}, TR={TR}: a train of {num_echoes} x ESP={ESP} s between inversions, echo "
-                f"{centre} at TI, is allowed; {before:.6g} s are left before it, {after:.6g} after"
-            )
+    num_echoes = whole_number("num_echoes", num_echoes)
+    allowed = f"a whole number from 0 to {num_echoes - 1}"
+    centre = whole_number("centre", centre, 0, allowed, most=num_echoes - 1)
+    given = {"TI": TI, "TR": TR, "ESP": ESP}
     xp, flip, TI, TR, ESP, T1, TE, T2s, f, B1, M0 = prepared(
         flip=flip, TI=TI, TR=TR, ESP=ESP, T1=T1, TE=TE, T2s=T2s, efficiency=efficiency, B1=B1, M0=M0
     )
+    _check_fit(given, num_echoes, centre)
     lost, c = -xp.expm1(-ESP / T1), xp.cos(B1 * flip)
     e = xp.exp(-(TI - centre * ESP) / T1)
     g = xp.exp(-(TR - TI - (num_echoes - centre) * ESP) / T1)
@@ -83,3 +79,20 @@ def mprage(
         powers.append(powers[-1] * q)
     mz = m[..., None] + (start - m)[..., None] * xp.stack(powers, axis=-1)
     return (M0 * xp.sin(B1 * flip) * xp.exp(-TE / T2s))[..., None] * mz
+
+
+def _check_fit(given: dict[str, Any], num_echoes: int, centre: int) -> None:
+    """Refuses TI, TR, ESP between which a train does not fit, where their values are known."""
+    values = on_host(given)
+    if len(values) < len(given):
+        return
+    TI, TR, ESP = np.broadcast_arrays(*(x.astype(float) for x in values.values()))
+    before, after = TI - centre * ESP, TR - TI - (num_echoes - centre) * ESP
+    rounding = 1e-6 if any(x.dtype == np.float32 for x in values.values()) else 1e-9
+    wrong = ~(np.minimum(before, after) >= -rounding * TR)
+    if np.any(wrong):
+        TI, TR, ESP, before, after = (x[wrong].flat[0] for x in (TI, TR, ESP, before, after))
+        raise ValueError(
+            f"TI={TI}, TR={TR}: a train of {num_echoes} x ESP={ESP} s between inversions, echo "
+            f"{centre} at TI, is allowed; {before:.6g} s are left before it, {after:.6g} after"
+        )

@@ -18,7 +18,7 @@ def spin_echoes(TE: Any, T2: Any, M0: Any = 1.0) -> Float[Any, "... echoes"]:
         M0: transverse magnetisation after the excitation, a number or (...,).
 
     Raises:
-        ValueError: a number is out of range.
+        ValueError: a value is out of range.
 
     Source: Carr and Purcell, Physical Review 94, 630 (1954).
     """
@@ -38,7 +38,7 @@ def gradient_echoes(TE: Any, T2s: Any, df: Any = 0.0, M0: Any = 1.0) -> Complex[
         M0: transverse magnetisation after the excitation, a number or (...,).
 
     Raises:
-        ValueError: a number is out of range.
+        ValueError: a value is out of range.
 
     Source: Ma and Wehrli, Journal of Magnetic Resonance B 111, 61 (1996).
     """

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from ipads_stream.core.backend import namespace
 from ipads_stream.core.random import Keys, normal, uniform
 from ipads_stream.physics.arrays import as_float
+from ipads_stream.physics.epg_arguments import whole_number
 from ipads_stream.physics.motion import Course, check_interval, check_knots, knots_at
 
 
@@ -152,8 +153,7 @@ def breathing(
             raise ValueError(f"{argument}={x}: a positive and finite time in s is allowed")
     if not abs(math.hypot(*direction) - 1) < 1e-6:
         raise ValueError(f"direction={direction}: a vector of length 1 is allowed")
-    if power < 1:
-        raise ValueError(f"power={power}: a whole number from 1 on is allowed")
+    power = whole_number("power", power)
     share = uniform(keys[name], (3,))
     a = amplitude[0] + (amplitude[1] - amplitude[0]) * share[:, :1]
     tau = period[0] + (period[1] - period[0]) * share[:, 1:2]

@@ -23,7 +23,7 @@ def spin_echo(TR: Any, TE: Any, T1: Any, T2: Any, M0: Any = 1.0) -> Float[Any, "
         M0: magnetisation in equilibrium.
 
     Raises:
-        ValueError: a number is out of range.
+        ValueError: a value is out of range.
 
     Source: Yang et al., Physics-driven synthetic data learning for biomedical magnetic resonance,
     IEEE Signal Processing Magazine 40(2), 2023, Eq. (3).
@@ -48,7 +48,7 @@ def exact_spin_echo(
         B1: RF relative to nominal, of both pulses.
 
     Raises:
-        ValueError: a number is out of range.
+        ValueError: a value is out of range.
 
     Source: Bernstein, King and Zhou, Handbook of MRI Pulse Sequences, 2004, section 14.3.
     """

@@ -37,7 +37,7 @@ def spoiled_gradient_echo(
         M0: magnetisation in equilibrium.
 
     Raises:
-        ValueError: a number is out of range.
+        ValueError: a value is out of range.
 
     Source: Ernst and Anderson, Review of Scientific Instruments 37, 93 (1966).
     """
@@ -59,7 +59,7 @@ def ernst_angle(TR: Any, T1: Any) -> Float[Any, "..."]:
         T1: longitudinal relaxation time, s.
 
     Raises:
-        ValueError: a number is out of range.
+        ValueError: a value is out of range.
 
     Source: Ernst and Anderson, Review of Scientific Instruments 37, 93 (1966).
     """

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import epg_isochromats as isochromats
 import numpy as np
 import pytest
-from harness import host_kernel, ptxas_log, resources
+from epg_isochromats import TISSUE, check_resources, random_train, text_for
+from harness import host_kernel
 
 import ipads_stream
 from ipads_stream.physics.kernels import epg_adjoint as twin
@@ -16,7 +18,6 @@ SPINS = 256  # more than all orders of the trains here
 
 # Registers allowed and bytes of local memory by precision and number of orders. Where they stay in
 # registers the compiler takes all there are to read the kept states ahead; else it took 40 to 124.
-KERNELS = ("fisp_real", "fisp_complex", "cpmg")
 LIMITS = {
     ("float", 20): ((255, 80, 255), (0, 480, 0)),
     ("double", 20): ((96, 128, 80), (480, 960, 480)),
@@ -25,64 +26,23 @@ LIMITS = {
 
 
 def _text(folder, orders):
-    path = folder / f"epg_adjoint_{orders}.cu"
-    path.write_text(f"#define ORDERS {orders}\n{ADJOINT.read_text()}")
-    return path
+    return text_for(ADJOINT, orders, folder)
 
 
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
 @pytest.mark.parametrize(("real", "orders"), LIMITS)
 def test_registers_and_no_spills(tmp_path, real, orders, arch):
-    found = resources(ptxas_log(_text(tmp_path, orders), arch, real))
-    assert found.keys() == set(KERNELS)
-    for name, registers, stack in zip(KERNELS, *LIMITS[real, orders], strict=True):
-        assert found[name]["registers"] <= registers, name
-        assert found[name]["spills"] == 0, name
-        assert found[name]["stack"] <= stack, name
+    check_resources(_text(tmp_path, orders), arch, real, LIMITS[real, orders])
 
 
-def _turned(M, angle, phase):
-    """Spins (n, 3) after a rotation of dM/dt = M x B about the axis (cos, sin, 0) of phase."""
-    x, y = np.cos(phase), np.sin(phase)
-    cross = np.array([[0, 0, y], [0, 0, -x], [-y, x, 0]])
-    return M @ (np.eye(3) - np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross).T
+def _fisp(*arguments):
+    return isochromats.fisp(*arguments, SPINS)
 
 
-def _dephased(M, T1, T2, time):
-    """Spins across one turn of the gradient after a time."""
-    theta = 2 * np.pi * (np.arange(SPINS) + 0.5) / SPINS
-    M_xy = (M[:, 0] + 1j * M[:, 1]) * np.exp(-1j * theta - time / T2)
-    return np.stack([M_xy.real, M_xy.imag, 1 - (1 - M[:, 2]) * np.exp(-time / T1)], 1)
+def _cpmg(*arguments):
+    return isochromats.cpmg(*arguments, SPINS)
 
 
-def _fisp(flip, phase, TR, TE, T1, T2, B1, initial):
-    M = np.zeros((SPINS, 3))
-    M[:, 2], signal = initial, []
-    for n, a in enumerate(flip):
-        M = _turned(M, a * B1, phase[n])
-        signal.append((M[:, 0] + 1j * M[:, 1]).mean() * np.exp(-TE[n] / T2))
-        M = _dephased(M, T1, T2, TR[n])
-    return np.array(signal)
-
-
-def _cpmg(spacing, T1, T2, B1, num):
-    M = _turned(np.tile([0.0, 0.0, 1.0], (SPINS, 1)), np.pi / 2 * B1, -np.pi / 2)
-    signal = []
-    for _ in range(num):
-        M = _turned(_dephased(M, T1, T2, spacing / 2), np.pi * B1, 0.0)
-        M = _dephased(M, T1, T2, spacing / 2)
-        signal.append(M[:, 0].mean())
-    return np.array(signal)
-
-
-def _train(num, one_axis):
-    rng = np.random.default_rng(0)
-    phase = np.full(num, 0.7) if one_axis else rng.uniform(-3, 3, num)
-    TR = rng.uniform(0.008, 0.02, num)
-    return [rng.uniform(-0.2, 1.6, num), phase, TR, 0.4 * TR]
-
-
-TISSUE = np.array([[1.0, 0.1, 1.0, 1.0], [0.5, 0.03, 0.8, -0.9], [2.0, 0.9, 1.2, -1.0]]).T
 STEP = 1e-6
 
 
@@ -117,7 +77,7 @@ def test_the_derivatives_of_fisp_are_those_of_the_sum_of_isochromats(
 ):
     kind = {"float": np.float32, "double": np.float64}[real]
     one_axis, parts = name == "fisp_real", 1 if name == "fisp_real" else 2
-    train, slopes = _train(num, one_axis), _slopes(num, np.result_type(kind, np.complex64))
+    train, slopes = random_train(num, one_axis), _slopes(num, np.result_type(kind, np.complex64))
     by_pulse, by_atom = np.empty((4, num)), np.empty((4, 3))
     plane = slopes.view(kind)
     if one_axis:
@@ -172,7 +132,7 @@ def test_leaving_out_orders_leaves_them_out_of_the_derivative(tmp_path, name):
     """3 of 12 orders: the gradient is that of the signal without them, not of the exact one."""
     from ipads_stream.physics import epg
 
-    train, slopes = _train(23, name == "fisp_real"), _slopes(23, np.complex128)
+    train, slopes = random_train(23, name == "fisp_real"), _slopes(23, np.complex128)
     initial = [*TISSUE[:3], -np.log((1 - TISSUE[3]) / 2 + 1e-300) * TISSUE[0]]
 
     def loss(flip):

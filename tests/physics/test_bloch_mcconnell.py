@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import itertools
 import math
+import types
 
 import numpy as np
 import pytest
@@ -421,6 +423,85 @@ def test_exponential_of_any_matrix():
         assert np.abs(bloch_mcconnell.expm(A) - exact).max() < 1e-12
 
 
+def _object(**fields):
+    return types.SimpleNamespace(**fields, note="ignored")
+
+
+def test_objects_with_the_names_of_fields_are_pools_and_pulses():
+    pools, trains = [WATER, AMIDE, SOLID], [TRAIN, TRAIN | {"oscillator": "halted"}]
+    exact = bloch_mcconnell.z_spectrum(pools, OFFSETS, trains, B0)
+    objects = [_object(**vars(pool)) for pool in pools]
+    objects[0].exchange = 0.0
+    found = bloch_mcconnell.z_spectrum(objects, OFFSETS, [_object(**x) for x in trains], B0)
+    assert np.array_equal(found, exact)
+    pulse_type = collections.namedtuple("Block", TRAIN)
+    exact = bloch_mcconnell.z_spectrum(pools, OFFSETS, TRAIN, B0)
+    for one in (_object(**TRAIN), pulse_type(**TRAIN), [pulse_type(**TRAIN)]):
+        assert np.array_equal(bloch_mcconnell.z_spectrum(pools, OFFSETS, one, B0), exact)
+    formula = bloch_mcconnell.z_spectrum_formula(objects, OFFSETS, _object(**TRAIN), B0)
+    assert np.abs(formula - exact).max() < 1e-11
+
+
+def test_what_an_object_lacks_is_named():
+    with pytest.raises(ValueError, match=r"pulses.duration is missing"):
+        bloch_mcconnell.z_spectrum([WATER], OFFSETS, _object(amplitude=1e-6), B0)
+    with pytest.raises(ValueError, match=r"pools\[1\].exchange is missing"):
+        solute = _object(fraction=0.1, T1=1.0, T2=0.1, shift_ppm=1.0)
+        bloch_mcconnell.z_spectrum([WATER, solute], OFFSETS, TRAIN, B0)
+    with pytest.raises(ValueError, match=r"pools\[0\].exchange=3"):
+        bloch_mcconnell.z_spectrum([_object(T1=1.0, T2=0.1, exchange=3)], OFFSETS, TRAIN, B0)
+    with pytest.raises(TypeError, match=r"pools\[1\]=SimpleNamespace.*fraction"):
+        bloch_mcconnell.z_spectrum([WATER, _object()], OFFSETS, TRAIN, B0)
+
+
+def test_mixed_libraries_are_named():
+    pools = [Water(np.ones(2), torch.full((2,), 0.1)), AMIDE]
+    with pytest.raises(TypeError, match=r"pools\[0\].T1.*pools\[0\].T2"):
+        bloch_mcconnell.z_spectrum(pools, OFFSETS, TRAIN, B0)
+    with pytest.raises(TypeError, match=r"pools\[0\].T1.*pulses.gap"):
+        train = TRAIN | {"gap": torch.tensor(0.02)}
+        bloch_mcconnell.z_spectrum([Water(np.ones(2), 0.1)], OFFSETS, train, B0)
+
+
+@pytest.mark.parametrize("pools", [
+    [Water(math.inf, 0.08), AMIDE], [Water(1.3, math.inf), AMIDE, SOLID],
+    [Water(math.inf, math.inf), Solute(1e-3, math.inf, math.inf, 50.0, 3.5)],
+    [WATER, Semisolid(0.1, math.inf, 1e-5, 30.0)],
+])  # fmt: skip
+def test_without_relaxation(pools):
+    exact = [_exact(pools, offset, [TRAIN]) for offset in OFFSETS]
+    for spectrum in (bloch_mcconnell.z_spectrum, bloch_mcconnell.z_spectrum_formula):
+        assert np.abs(spectrum(pools, OFFSETS, TRAIN, B0) - exact).max() < 1e-11
+
+
+def test_a_negative_B1_is_a_phase_of_pi():
+    pools, train = [WATER, AMIDE, SOLID], TRAIN | {"amplitude": SHAPE, "number": 3}
+    B1 = np.array([0.4, 1.3])
+    turned = bloch_mcconnell.z_spectrum(pools, OFFSETS, train | {"amplitude": -SHAPE}, B0, B1=B1)
+    for spectrum in (bloch_mcconnell.z_spectrum, bloch_mcconnell.z_spectrum_formula):
+        assert np.abs(spectrum(pools, OFFSETS, train, B0, B1=-B1) - turned).max() < 1e-11
+
+
+@pytest.mark.parametrize("changes", [{}, {"spoiled": True}, {"oscillator": "halted"}])
+def test_pulses_of_no_duration_are_none(changes):
+    """What is left is the gap: exactly that of a train without RF."""
+    pools, train = [WATER, AMIDE, SOLID], TRAIN | {"duration": 0.0, "number": 7} | changes
+    for amplitude in (2e-6, SHAPE):
+        none = train | {"amplitude": amplitude}
+        z = bloch_mcconnell.z_spectrum(pools, OFFSETS, none, B0, Mz0=0.3)
+        still = bloch_mcconnell.z_spectrum(pools, OFFSETS, none | {"amplitude": 0.0}, B0, Mz0=0.3)
+        assert np.abs(z - still).max() < 1e-14
+        assert np.abs(z - _exact(pools, 1.0, [none], Mz0=0.3)).max() < 1e-12
+    bare = bloch_mcconnell.z_spectrum(pools, OFFSETS, train | {"gap": 0.0}, B0, Mz0=0.3)
+    assert np.array_equal(bare, np.full(OFFSETS.size, 0.3))
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, np.asarray])
+def test_whole_numbers_of_any_kind(kind):
+    z = bloch_mcconnell.z_spectrum([WATER, AMIDE], OFFSETS, TRAIN | {"number": kind(20)}, B0)
+    assert np.array_equal(z, bloch_mcconnell.z_spectrum([WATER, AMIDE], OFFSETS, TRAIN, B0))
+
+
 GOOD = {"pools": [WATER, AMIDE], "offsets_ppm": [0.0, 1.0], "pulses": TRAIN, "B0": 3.0}
 BAD = [
     ({"pools": []}, "pools: 0 of them; 1 to 5"),
@@ -434,7 +515,7 @@ BAD = [
     ),
     ({"pools": [{"T1": 1.0, "t2": 0.1}]}, r"pools\[0\].t2=0.1: T1, T2"),
     ({"pools": [{"T1": 1.0}]}, r"pools\[0\].T2 is missing"),
-    ({"pools": [Water(-1.0, 0.1)]}, r"pools\[0\].T1=-1.0: a finite positive time"),
+    ({"pools": [Water(-1.0, 0.1)]}, r"pools\[0\].T1=-1.0: a positive time"),
     ({"pools": [Water(1.0, 2.1)]}, r"pools\[0\].T2=2.1: at most 2 T1 is allowed, T1=1.0"),
     ({"pools": [Water(np.array([1.0, np.nan]), 0.1)]}, r"pools\[0\].T1=nan"),
     ({"pools": [WATER, Solute(-1e-3, 1.0, 0.1, 50.0, 2.0)]}, r"pools\[1\].fraction=-0.001"),
@@ -453,7 +534,8 @@ BAD = [
     ({"offsets_ppm": [[0.0]]}, r"offsets_ppm of shape \(1, 1\)"),
     ({"offsets_ppm": [math.nan]}, "offsets_ppm=nan"),
     ({"B0": 0.0}, "B0=0.0: a finite positive field"),
-    ({"B1": -1.0}, "B1=-1.0"),
+    ({"B1": math.inf}, "B1=inf: a finite factor"),
+    ({"pools": [WATER, Semisolid(0.1, math.inf, math.inf, 30.0)]}, r"pools\[1\].T2=inf: a finite"),
     ({"df_ppm": math.inf}, "df_ppm=inf: finite ppm"),
     ({"Mz0": 1.5}, "Mz0=1.5: from -1 to 1"),
 ]

@@ -21,7 +21,7 @@ from ipads_stream.physics.spoiled_gradient_echo import ernst_angle, spoiled_grad
 
 NUMBERS = {
     "flip": 0.5, "TR": 1.2, "TE": 0.012, "TI": 0.25, "ESP": 0.008, "T1": 0.9, "T2": 0.5,
-    "T2s": 0.04, "df": 13.0, "B1": 0.9, "M0": 1.7, "efficiency": 0.95, "increment": 2.5,
+    "T2s": 0.04, "df": 13.0, "B1": 0.9, "M0": 1.7, "efficiency": 0.85, "increment": 2.5,
 }  # fmt: skip
 WHOLE = {"num_echoes": 6, "centre": 2}
 FORMS = [spin_echo, exact_spin_echo, spoiled_gradient_echo, ernst_angle, bssfp, inversion_recovery,
@@ -97,22 +97,79 @@ def test_refuses_numbers_that_make_no_sense(form):
     numbers, whole = _arguments(form)
     for name in numbers:
         wrong = [math.nan, -math.inf]
-        if name in ("TR", "TE", "TI", "ESP", "T1", "T2", "T2s", "B1", "M0"):
+        if name in ("TR", "TE", "TI", "ESP", "T1", "T2", "T2s", "M0"):
             wrong.append(-1.0)
         if name in ("T1", "T2", "T2s", "TR", "ESP"):
             wrong.append(0.0)
         if name == "efficiency":
             wrong.append(1.5)
+        if name == "T1":
+            wrong.append(math.inf)  # what does not recover has no steady state
         for x in wrong:
-            with pytest.raises(ValueError, match=name):
-                form(**{**numbers, name: x}, **whole)
+            hidden = np.array([numbers[name], x])
+            for given_ in (x, hidden, torch.from_numpy(hidden)):
+                with pytest.raises(ValueError, match=f"{name}={x}"):
+                    form(**{**numbers, name: given_}, **whole)
     if "T2" in numbers and "T1" in numbers:
         with pytest.raises(ValueError, match=r"T2=5\.0: at most 2 T1"):
             form(**{**numbers, "T2": 5.0}, **whole)
+        with pytest.raises(ValueError, match=r"T2=5\.0: at most 2 T1"):
+            form(**{**numbers, "T2": np.array([0.5, 5.0])}, **whole)
     for early in ("TE", "TI"):
         if early in numbers and "TR" in numbers:
-            with pytest.raises(ValueError, match=f"{early}=9"):
-                form(**{**numbers, early: 9.0}, **whole)
+            for x in (9.0, np.array([0.1, 9.0])):
+                with pytest.raises(ValueError, match=f"{early}=9"):
+                    form(**{**numbers, early: x}, **whole)
+
+
+@EACH
+def test_refuses_what_is_no_number_or_array_and_mixed_libraries(form):
+    numbers, whole = _arguments(form)
+    for name, x in numbers.items():
+        for wrong in ([x, x], str(x), None, np.array([x + 1j]), np.array([True])):
+            with pytest.raises(TypeError, match=name):
+                form(**{**numbers, name: wrong}, **whole)
+    first, second, *_ = numbers
+    if "TR" in numbers:
+        other = "T1" if "T1" in numbers else "T2"
+        with pytest.raises(ValueError, match=rf"TR \(3,\).*{other} \(2,\)"):
+            form(**{**numbers, "TR": np.full(3, 1.2), other: np.full(2, 0.9)}, **whole)
+    mixed = {first: np.array([numbers[first]]), second: torch.tensor([numbers[second]])}
+    with pytest.raises(TypeError, match=f"{first}.*{second}"):
+        form(**{**numbers, **mixed}, **whole)
+
+
+@EACH
+def test_whole_numbers_count_as_numbers(form):
+    numbers, whole = _arguments(form)
+    last = [name for name in numbers if name != "T1"][-1]
+    narrow = np.array([numbers["TR" if "TR" in numbers else "TE"]], "float32")
+    ones = {name: np.array([1]) for name in ("M0", "B1") if name in numbers}
+    both = {"TR" if "TR" in numbers else "TE": narrow}
+    assert form(**{**numbers, **both, **ones}, **whole).dtype in (np.float32, np.complex64)
+    wide = form(**{**numbers, last: np.array([1])}, **whole)
+    assert wide.dtype in (np.float64, np.complex128)
+
+
+def test_a_negative_B1_is_a_phase_of_pi():
+    for form in (spoiled_gradient_echo, bssfp, inversion_recovery, mprage, exact_spin_echo):
+        numbers, whole = _arguments(form)
+        minus = form(**{**numbers, "B1": -numbers["B1"]}, **whole)
+        np.testing.assert_allclose(minus, -form(**numbers, **whole), rtol=1e-13)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
+def test_values_that_torch_hides_are_not_looked_at():
+    T1 = torch.tensor([0.8, 1.0])
+    mapped = torch.func.vmap(lambda x: spin_echo(1.2, 0.01, x, 0.1))(T1)
+    assert torch.allclose(mapped, spin_echo(1.2, 0.01, T1, 0.1))
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, np.asarray])
+def test_whole_numbers_of_any_kind(kind):
+    numbers, whole = _arguments(mprage)
+    given_ = {name: kind(x) for name, x in whole.items()}
+    assert np.array_equal(mprage(**numbers, **given_), mprage(**numbers, **whole))
 
 
 @pytest.mark.parametrize(
@@ -123,6 +180,9 @@ def test_refuses_numbers_that_make_no_sense(form):
         ({"centre": 6}, "centre=6"),
         ({"TI": 0.001}, "a train of 6"),
         ({"TR": 0.28}, "a train of 6"),
+        ({"TI": np.array([0.25, 0.001])}, "TI=0.001.*a train of 6"),
+        ({"TR": torch.tensor([0.28])}, "a train of 6"),
+        ({"num_echoes": 6.0}, "num_echoes=6.0"),
     ],
 )
 def test_refuses_trains_that_do_not_fit(changes, reason):
@@ -134,6 +194,8 @@ def test_refuses_trains_that_do_not_fit(changes, reason):
 def test_refuses_a_balanced_train_without_an_end():
     with pytest.raises(ValueError, match="TR=inf"):
         bssfp(0.5, math.inf, 0.0, 1.0, 0.1)
+    with pytest.raises(ValueError, match="TR=inf"):
+        bssfp(0.5, np.array([0.1, math.inf]), 0.0, 1.0, 0.1)
 
 
 def test_the_article_s_spin_echo():

@@ -149,6 +149,27 @@ def test_constant_echo_time_and_ideal_spoiling_carry_no_T2():
         assert bool(torch.all(torch.isfinite(cramer_rao.bound(fisher))))
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("convert", BACKENDS.values(), ids=BACKENDS)
+def test_no_bound_follows_from_what_is_not_positive_definite(convert):
+    constant = _fingerprint(_schedule(), np.full(60, 0.005), True).numpy()
+    fisher = cramer_rao.fisher_information(constant, 0.01)
+    for wrong, message in (
+        (fisher, "parameter 1, 2 of member 0"),
+        (fisher[1], "parameter 1, 2 of member 0"),
+        (fisher.astype("float32"), "parameter 1, 2 of member 0"),
+        (np.array([np.eye(2), [[1.0, 2.0], [2.0, 1.0]]]), "parameter 0, 1 of member 1"),
+        (np.diag([3.0, 0.0, 1.0]), "parameter 1 of member 0"),
+        (np.diag([3.0, 1.0, -1.0]), "parameter 2 of member 0"),
+    ):
+        with pytest.raises(np.linalg.LinAlgError, match=message):
+            cramer_rao.bound(convert(wrong))
+    # Nearly singular is not singular: the bound is large and right.
+    e = 1e-6
+    sd = np.asarray(cramer_rao.bound(convert(np.array([[1.0, 1 - e], [1 - e, 1.0]]))))
+    assert np.allclose(sd, 1 / np.sqrt(1 - (1 - e) ** 2), rtol=1e-8)
+
+
 def test_a_normalised_signal_without_T2_is_refused_with_its_scale():
     """After normalisation the derivative for T2 is rounding error, which a scale unmasks."""
     jacobian = _fingerprint(_schedule(), np.full(60, 0.005), True)[0].numpy()
@@ -179,6 +200,15 @@ def test_a_parameter_without_any_effect_is_refused(convert):
         (lambda: cramer_rao.fisher_information(np.ones((4, 2)), np.ones(3)), "sigma of shape"),
         (lambda: cramer_rao.bound(np.eye(2), [1.0]), r"prior of shape \(1,\)"),
         (lambda: cramer_rao.bound(np.eye(2), [1.0, -1.0]), "prior=-1.0"),
+        (
+            lambda: cramer_rao.fisher_information(np.array([[1.0, 2], [3, np.nan]]), 1.0),
+            "jacobian=nan of sample 1, parameter 1",
+        ),
+        (
+            lambda: cramer_rao.fisher_information(torch.full((3, 2, 1), torch.inf), 1.0),
+            r"jacobian=inf of sample 0, parameter 0, member \(0,\)",
+        ),
+        (lambda: cramer_rao.bound(np.array([[1.0, np.inf], [0, 1]])), "fisher=inf of row 0"),
         (lambda: cramer_rao.identifiable(np.eye(2), ["a"]), "names="),
         (lambda: cramer_rao.identifiable(np.eye(2), ["a", "b"], [1.0]), "scale="),
         (lambda: cramer_rao.identifiable(np.full((2, 2), np.nan), ["a", "b"]), "not finite"),

@@ -20,6 +20,15 @@ def _mean_phasor(offsets, shares, tau):
     return np.sum(shares * np.exp(-2j * np.pi * offsets * tau[:, None]), axis=-1)
 
 
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, np.asarray])
+def test_a_count_of_any_kind(kind):
+    found = dephasing.lorentzian_offsets(np.array(T2P), kind(11), 0.02)
+    for x, expected in zip(
+        found, dephasing.lorentzian_offsets(np.array(T2P), 11, 0.02), strict=True
+    ):
+        assert np.array_equal(x, expected)
+
+
 @pytest.mark.parametrize("count", [3, 11, 51, 401])
 @pytest.mark.parametrize("relative", [0.2, 1.0, 4.0, 12.0])
 def test_the_error_of_a_set_is_the_stated_one(count, relative):
@@ -180,6 +189,7 @@ def test_the_response_of_a_line_is_even_in_time():
     [
         (lambda: dephasing.lorentzian_offsets(np.array(1.0), 4, 1.0), "count=4"),
         (lambda: dephasing.lorentzian_offsets(np.array(1.0), True, 1.0), "count=True"),
+        (lambda: dephasing.lorentzian_offsets(np.array(1.0), 5.0, 1.0), "count=5.0"),
         (lambda: dephasing.lorentzian_offsets(np.array(1.0), 5, -1.0), "duration=-1"),
         (lambda: dephasing.lorentzian_count(-1.0, 1.0, 0.1), "T2p=-1"),
         (lambda: dephasing.lorentzian_count(1.0, 1.0, 0.0), "error=0"),

@@ -290,15 +290,16 @@ def test_a_tensor_and_an_array_run_in_the_same_kernel():
         ({"TR": -0.01}, "TR=-0.01: a finite time"),
         ({"TE": -0.001}, "TE=-0.001"),
         ({"TE": 0.02}, "TE=0.02: at most TR=0.01"),
-        ({"T1": np.array([1.0, 0.0])}, "T1=0.0: a finite positive"),
+        ({"T1": np.array([1.0, 0.0])}, "T1=0.0: a positive time"),
         ({"T2": np.array([0.1, np.nan])}, "T2=nan"),
         ({"T2": np.array([0.1, 2.1])}, "T2=2.1: at most 2 T1 is allowed, T1=1.0"),
         ({"T2": np.full(3, 0.1)}, "T1 \\(2,\\), T2 \\(3,\\)"),
         ({"T2": torch.tensor([0.1, -0.1], dtype=torch.float64), "T1": 1.0}, "T2=-0.1"),
-        ({"B1": -1.0}, "B1=-1.0: a finite factor"),
+        ({"B1": -np.inf}, "B1=-inf: a finite factor"),
         ({"TI": -1.0}, "TI=-1.0"),
         ({"orders": 0}, "orders=0"),
-        ({"T1": 1.0, "T2": 0.1}, "at least one array"),
+        ({"TI": np.ones(3)}, "T1 \\(2,\\), T2 \\(2,\\), B1 \\(\\), TI \\(3,\\)"),
+        ({"orders": 2.0}, "orders=2.0"),
     ],
 )
 def test_bad_input_is_named(change, message):
@@ -315,8 +316,145 @@ def test_bad_trains_of_echoes_are_named(ESP, num):
 
 
 def test_libraries_do_not_mix():
-    with pytest.raises(TypeError):
-        epg.fisp(torch.ones(2), np.zeros(2), 0.01, 0.005, np.ones(2), np.ones(2))
+    rest = np.zeros(2), 0.01, 0.005
+    with pytest.raises(TypeError, match=r"flip.*torch"):
+        epg.fisp(torch.ones(2), *rest, np.ones(2), np.ones(2))
+    with pytest.raises(TypeError, match=r"T1.*T2"):
+        epg.fisp(np.ones(2), *rest, np.ones(2), torch.ones(2))
+
+
+@pytest.mark.parametrize(
+    "wrong", [[1.0, 2.0], None, "1", 1 + 0j, np.ones(2, bool), np.ones(2) + 0j]
+)
+def test_what_is_no_array_or_number_is_named(wrong):
+    steps = epg.gradient_echoes(np.ones(2), np.zeros(2), 0.01, 0.0)
+    tissue = {"T1": np.ones(2), "T2": np.full(2, 0.1), "B1": np.ones(2)}
+    for name in tissue:
+        changed = tissue | {name: wrong}
+        with pytest.raises(TypeError, match=name):
+            epg.fisp(np.ones(2), np.zeros(2), 0.01, 0.0, **changed)
+        with pytest.raises(TypeError, match=name):
+            epg.cpmg(0.01, 3, **changed)
+        with pytest.raises(TypeError, match=name):
+            epg.train(*steps, **changed)
+
+
+def test_lists_hold_a_train():
+    arrays, tissue = (
+        ([1.0, 0.5, 0.2], [0.0, 1.0, 2.0], [0.01, 0.02, 0.01], 0.004),
+        [np.ones(2), 0.1],
+    )
+    exact = epg.fisp(*map(np.asarray, arrays), *tissue)
+    assert np.array_equal(epg.fisp(*arrays, *tissue), exact)
+    gradient = torch.ones(2, dtype=torch.float64, requires_grad=True)
+    assert np.abs(_numpy(epg.fisp(*arrays, gradient, 0.1)) - exact).max() < 1e-14
+    assert epg.spgr(arrays[0], 0.01, 0.0, *tissue).shape == (2, 3)
+    assert epg.truncation_error(*arrays, *tissue).max() < 1e-14
+
+
+def test_whole_numbers_and_lists_make_schedules():
+    exact = epg.train(*epg.gradient_echoes(np.ones(3), np.zeros(3), 0.01, 0.004), T1=1.0, T2=0.1)
+    for flip, phase in ((np.ones(3, int), np.zeros(3, int)), ([1, 1, 1], [0, 0, 0])):
+        steps = epg.gradient_echoes(flip, phase, 0.01, 0.004)
+        assert np.array_equal(epg.train(*steps, T1=1.0, T2=0.1), exact)
+
+
+def test_numbers_alone_give_one_train():
+    train, _ = _case("any axis", 12)
+    exact = epg.fisp(*train, np.ones(1), 0.1)[0]
+    for T1 in (1, 1.0, np.float32(1.0)):
+        signal = epg.fisp(*train, T1, 0.1)
+        assert signal.shape == (12,)
+        assert signal.dtype == np.complex128
+        assert np.array_equal(signal, exact)
+    assert np.array_equal(epg.cpmg(0.01, 5, 1.0, 0.1), epg.cpmg(0.01, 5, np.ones(1), 0.1)[0])
+    assert epg.fisp(*train, 1.0, 0.1, TI=np.full(3, 0.2)).shape == (3, 12)
+    steps = epg.gradient_echoes(*train)
+    one = epg.train(*steps, T1=1.0, T2=0.1)
+    assert one.shape == (12,)
+    assert np.abs(one - exact).max() < 1e-12
+    assert epg.train(*steps, T1=1.0, T2=0.1, df=np.zeros(4)).shape == (4, 12)
+
+
+def test_numbers_take_the_library_of_the_train():
+    train, _ = _case("one axis", 12)
+    flip, phase, TR, TE = map(torch.from_numpy, train)
+    flip.requires_grad_()
+    signal = epg.fisp(flip, phase, TR, TE, 1.0, 0.1)
+    assert np.abs(_numpy(signal) - epg.fisp(*train, 1.0, 0.1)).max() < 1e-14
+    slope = torch.autograd.grad(torch.view_as_real(signal).sum(), flip)[0]
+    formula = epg.fisp_formula(flip, phase, TR, TE, 1.0, 0.1)
+    exact = torch.autograd.grad(torch.view_as_real(formula).sum(), flip)[0]
+    assert torch.abs(slope - exact).max() < 1e-12
+    assert (
+        epg.fisp(flip.detach().float(), phase, TR.float(), TE, 1.0, 0.1).dtype == torch.complex128
+    )
+    narrow = (x.detach().float() for x in (flip, phase, TR, TE))
+    assert epg.fisp(*narrow, 1.0, 0.1).dtype == torch.complex64
+    spacing = torch.tensor(0.01, dtype=torch.float64, requires_grad=True)
+    epg.cpmg(spacing, 4, 1.0, 0.1).real.sum().backward()
+    down, up = (epg.cpmg(0.01 + h, 4, 1.0, 0.1).real.sum() for h in (-1e-6, 1e-6))
+    assert spacing.grad.item() == pytest.approx((up - down) / 2e-6, rel=1e-7)
+
+
+@pytest.mark.parametrize("convert", BACKENDS.values(), ids=BACKENDS)
+def test_whole_numbers_are_double_precision(convert):
+    if convert is BACKENDS["torch gradient"]:
+        convert = BACKENDS["torch"]
+    train, _ = _case("any axis", 12)
+    T1, T2 = np.array([2, 3]), np.array([1, 2])
+    for signal, exact in (
+        (epg.fisp(*train, convert(T1), convert(T2)), epg.fisp(*train, 1.0 * T1, 1.0 * T2)),
+        (epg.cpmg(0.5, 4, convert(T1), convert(T2)), epg.cpmg(0.5, 4, 1.0 * T1, 1.0 * T2)),
+    ):
+        assert str(signal.dtype).endswith("complex128")
+        assert np.abs(_numpy(signal) - exact).max() < 1e-13
+    mixed = epg.fisp(*train, convert(T1), convert(T2.astype("float32")))
+    assert str(mixed.dtype).endswith("complex64")
+
+
+@pytest.mark.parametrize(("T1", "T2"), [(np.inf, 0.1), (1.0, np.inf), (np.inf, np.inf)])
+@pytest.mark.parametrize("axes", AXES)
+def test_without_relaxation(axes, T1, T2):
+    train, _ = _case(axes, 60)
+    exact = _isochromats(*train, T1, T2, TI=0.02)
+    signal = epg.fisp(*train, np.array([T1]), T2, TI=0.02)[0]
+    assert np.abs(signal - exact).max() < epg.BOUND
+    assert epg.num_orders(*train, (0.3, T1), (0.02, T2)) <= 30  # all that reach an echo
+    assert epg.truncation_error(*train, np.array([T1, T1]), T2).max() < epg.BOUND
+    echoes = epg.cpmg(0.01, 20, np.array([T1]), T2, 0.8)[0]
+    assert np.abs(echoes - _spin_echoes(0.01, 20, T1, T2, 0.8)).max() < 1e-13
+    any_train = epg.train(*epg.inverted(epg.gradient_echoes(*train), 0.02), T1=T1, T2=T2)
+    assert np.abs(any_train - exact).max() < 1e-12
+
+
+def test_probes_of_the_orders_hold_where_some_do_not_relax():
+    train, _ = _case("any axis", 400)
+    T1, T2 = np.array([0.3, 1.0, np.inf]), np.array([0.02, np.inf, np.inf])
+    assert epg.truncation_error(*train, T1, T2).max() < epg.BOUND
+
+
+@pytest.mark.parametrize("convert", BACKENDS.values(), ids=BACKENDS)
+def test_a_negative_B1_is_a_phase_of_pi(convert):
+    train, (T1, T2, B1) = _case("any axis", 30)
+    exact = _oracle([train[0], train[1] + np.pi, *train[2:]], [T1, T2, B1])
+    signal = epg.fisp(*train, *map(convert, (T1, T2, -B1)))
+    assert np.abs(_numpy(signal) - exact).max() < epg.BOUND
+    echoes = _numpy(epg.cpmg(0.01, 9, *map(convert, (T1, T2, -B1))))
+    assert np.abs(echoes + epg.cpmg(0.01, 9, T1, T2, B1)).max() < 1e-13
+    few = epg.num_orders(*train, (0.3, 2.0), (0.02, 0.9), (-1.2, -0.8))
+    assert few == epg.num_orders(*train, (0.3, 2.0), (0.02, 0.9), (0.8, 1.2))
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, np.asarray, torch.tensor])
+def test_whole_numbers_of_any_kind(kind):
+    train, tissue = _case("any axis", 12)
+    assert np.array_equal(epg.cpmg(0.01, kind(5), *tissue), epg.cpmg(0.01, 5, *tissue))
+    few = epg.fisp(*train, *tissue, orders=kind(3))
+    assert np.array_equal(few, epg.fisp(*train, *tissue, orders=3))
+    steps = epg.gradient_echoes(*train)
+    kept = (epg.train(*steps, T1=1.0, T2=0.1, orders=x) for x in (kind(3), 3))
+    assert np.array_equal(*kept)
 
 
 @pytest.mark.gpu

@@ -43,6 +43,15 @@ _kernel = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"
 
 @part
 @no_type_check
+def _begin(initial, first, plane, state):
+    """The magnetisation of 16 atoms before the train: longitudinal, in the third plane."""
+    state[:] = 0
+    for lane in range(LANES):
+        state[2 * plane + lane] = initial[min(first + lane, initial.shape[0] - 1)]
+
+
+@part
+@no_type_check
 def _set_factors(start, stop, flip, TR, TE, tissue, factors, size):
     """Rows of cos and sin of the flip and of decays, size rows for each of the pulses."""
     now = np.empty(5 * LANES)
@@ -161,7 +170,7 @@ def fisp_real(flip, TR, TE, T1, T2, B1, initial, x, y, orders, cotangent, by_ato
     float64, in which it computes; by_atom: float64, (4, atoms), T1, T2, B1, initial; by_pulse:
     float64, (4, TRs), flip, 0, TR, TE, sums over the atoms.
     """
-    num, last = flip.shape[0], cotangent.shape[0] - 1
+    num = flip.shape[0]
     length = math.ceil(math.sqrt(num))
     plane = LANES * (orders + 2)
     states = rows(3 * (orders + 2) * (2 * length + 2), cotangent)
@@ -171,9 +180,8 @@ def fisp_real(flip, TR, TE, T1, T2, B1, initial, x, y, orders, cotangent, by_ato
     tissue, sums, trains = np.empty(3 * LANES), np.empty(3 * LANES), np.zeros(5 * LANES * num)
     for first in range(0, cotangent.shape[0], LANES):
         gather(T1, T2, B1, first, tissue)
-        states[kept : kept + 3 * plane], cotangents[:], sums[:], slopes[:] = 0, 0, 0, 0
-        for lane in range(LANES):
-            states[kept + 2 * plane + lane] = initial[min(first + lane, last)]
+        cotangents[:], sums[:], slopes[:] = 0, 0, 0
+        _begin(initial, first, plane, states[kept : kept + 3 * plane])
         for start in range(0, num, length):
             stop, here = min(start + length, num), kept + 3 * plane * (start // length)
             _set_factors(start, stop, flip, TR, TE, tissue, factors, 5)
@@ -206,7 +214,7 @@ def fisp_real(flip, TR, TE, T1, T2, B1, initial, x, y, orders, cotangent, by_ato
 @no_type_check
 def fisp_complex(flip, phase, TR, TE, T1, T2, B1, initial, orders, cotangent, by_atom, by_pulse):
     """The same of a train with a phase (rad, (TRs,)) of its own for every pulse, and for them."""
-    num, last = flip.shape[0], cotangent.shape[0] - 1
+    num = flip.shape[0]
     length = math.ceil(math.sqrt(num))
     plane = 2 * LANES * (orders + 2)
     states = rows(6 * (orders + 2) * (2 * length + 2), cotangent)
@@ -216,9 +224,8 @@ def fisp_complex(flip, phase, TR, TE, T1, T2, B1, initial, orders, cotangent, by
     tissue, sums, trains = np.empty(3 * LANES), np.empty(3 * LANES), np.zeros(5 * LANES * num)
     for first in range(0, cotangent.shape[0], LANES):
         gather(T1, T2, B1, first, tissue)
-        states[kept : kept + 3 * plane], cotangents[:], sums[:], slopes[:] = 0, 0, 0, 0
-        for lane in range(LANES):
-            states[kept + 2 * plane + lane] = initial[min(first + lane, last)]
+        cotangents[:], sums[:], slopes[:] = 0, 0, 0
+        _begin(initial, first, plane, states[kept : kept + 3 * plane])
         for start in range(0, num, length):
             stop, here = min(start + length, num), kept + 3 * plane * (start // length)
             _set_factors(start, stop, flip, TR, TE, tissue, factors, 7)
