@@ -111,8 +111,8 @@ def fisp(
     Returns:
         complex, (*atoms, TRs), of the precision and library of T1, T2, B1; where they are numbers
         of those of flip, phase, TR, TE; whole numbers count as float64. NumPy, CuPy and torch run
-        in the kernel of the device, a gradient in reverse mode in that of its adjoint; vmap,
-        forward mode and torch.compile take the formula, and second derivatives need it.
+        in the kernel of the device, a gradient in reverse mode in that of its adjoint; vmap and
+        forward mode take the formula; second derivatives and torch.compile need fisp_formula.
 
     Raises:
         ValueError: an argument is out of range or the shapes do not fit. T1, T2, B1, TI are checked
