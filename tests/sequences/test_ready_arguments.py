@@ -48,7 +48,9 @@ def test_every_ready_sequence_is_covered():
     assert any(name == "flips" for _, name, _ in CASES)
 
 
-@pytest.mark.parametrize(("make", "name", "value"), CASES, ids=lambda part: str(part)[:40])
+@pytest.mark.parametrize(
+    ("make", "name", "value"), CASES, ids=lambda part: getattr(part, "__name__", str(part))[:40]
+)
 def test_what_is_not_of_its_kind_is_refused_by_name(make, name, value):
     with pytest.raises(ConfigError) as refused:
         make(**{name: value})
