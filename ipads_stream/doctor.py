@@ -17,8 +17,8 @@ from ipads_stream import __version__
 # Where the package itself is not installed, so that its metadata do not list them.
 REQUIRED = (
     "numpy", "scipy", "numba", "torch", "lightning", "hydra-core", "omegaconf", "einops",
-    "array-api-compat", "jaxtyping", "wandb", "matplotlib", "nmrglue", "h5py", "pooch",
-    "threadpoolctl", "tqdm",
+    "array-api-compat", "jaxtyping", "wandb", "matplotlib", "nmrglue", "h5py", "nibabel",
+    "pooch", "pypulseq", "threadpoolctl", "tqdm",
 )  # fmt: skip
 ARCHITECTURES = (80, 90)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -131,6 +132,8 @@ def test_ctrl_c_before_training_starts_is_130(tmp_path):
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        # A shell that started the tests in the background told them to ignore interrupts.
+        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     ) as process:
         try:
             # A library that is being imported may swallow an interrupt: as a user, press again.

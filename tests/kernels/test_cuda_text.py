@@ -37,7 +37,10 @@ def test_registers_and_no_spills(text, real, arch):
 def test_the_registers_of_every_text_are_checked():
     tests = [path.read_text() for path in Path(__file__).parent.glob("test_*.py")]
     for text in PACKAGE.rglob("*.cu"):
-        assert any(f'"{text.name}"' in test and "ptxas_log(" in test for test in tests), text
+        checks = ("ptxas_log(", "check_resources(")
+        assert any(
+            f'"{text.name}"' in test and any(check in test for check in checks) for test in tests
+        ), text
 
 
 def _samples(num, seed=0):
