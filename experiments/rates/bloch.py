@@ -169,7 +169,7 @@ def peer_rows(
 
 
 def measure(quick: bool) -> dict[str, object]:
-    seconds, repeats, steps = (0.1, 5, 20) if quick else (1.5, 30, 100)
+    seconds, repeats, steps = (0.1, 5, 20) if quick else (1.5, 100, 100)
     (M, b1, gradient), maps = workload()
 
     def kernel(rows: slice, **options: object) -> np.ndarray:

@@ -20,7 +20,7 @@ COLUMNS = 5  # of the table: half angle by RF about x and y, by the gradients in
 BYTES = 64  # of a vector: 16 float32 or 8 float64
 # Several vectors hide the latency of one another, where there are registers enough.
 VECTORS = 4 if llvmlite.binding.get_host_cpu_features().get("avx512f") else 1
-GROUP = 16  # blocks of spins that share a plan
+GROUP = 64  # blocks of spins that share a plan
 FREE, EXACT = -2, -1
 # Rows of the lanes; d2, d1 and d1 M0 at E are those in use.
 X, B1, DF, E, ROWS = 3, 6, 7, 8, 11
@@ -177,17 +177,35 @@ def plan(steps, reach, tolerance, runs):
     return count
 
 
+# (1 - exp(-x)) / x below 1/16, the highest power first; what is left out is below 1e-17.
+_LOST = tuple((-1) ** n / math.factorial(n + 1) for n in range(8, -1, -1))
+
+
 @_part
 @no_type_check
 def use_relaxation(spins, time, slot, times, stored, lanes):
     """Put d2, d1 and d1 M0 of a time into the lanes; computed where the slot holds another."""
     if times[slot] != time:
         times[slot] = time
+        most = 0.0
         for i in range(spins.shape[1]):
-            d1 = -math.expm1(-time * spins[5, i])
-            stored[slot, 0, i] = -math.expm1(-time * spins[6, i])
-            stored[slot, 1, i] = d1
-            stored[slot, 2, i] = d1 * spins[7, i]
+            most = max(most, time * max(spins[5, i], spins[6, i]))
+        if most < 1 / 16:
+            # Short steps: a series stays in vector registers, the library's function does not.
+            for i in range(spins.shape[1]):
+                x1, x2 = time * spins[5, i], time * spins[6, i]
+                d1, d2 = 0.0, 0.0
+                for c in _LOST:
+                    d1, d2 = c + x1 * d1, c + x2 * d2
+                stored[slot, 0, i] = x2 * d2
+                stored[slot, 1, i] = x1 * d1
+                stored[slot, 2, i] = x1 * d1 * spins[7, i]
+        else:
+            for i in range(spins.shape[1]):
+                d1 = -math.expm1(-time * spins[5, i])
+                stored[slot, 0, i] = -math.expm1(-time * spins[6, i])
+                stored[slot, 1, i] = d1
+                stored[slot, 2, i] = d1 * spins[7, i]
     lanes[E:] = stored[slot]
 
 
