@@ -12,8 +12,8 @@ one split; 2^n equal splits, where the angle exceeds 2 rad or the error of one s
 
 Steps with RF are written as vector instructions (see tile.py): 48 per 16 spins, 73 flop a spin.
 20,000 spins x 1,000 steps, float32, one Zen 5 core, four runs: 1.8 to 2.3e9 spin-steps per second
-of processor time, mostly 59 % of the multiply-add rate (1 vector: 1.6e9, 2: 1.8e9, 4: 2.1e9); largest
-error 3e-6. Rounding M once per step instead of at each sum cost nothing; without it: 1.3e-5.
+of processor time, mostly 59 % of the multiply-add rate (1 vector: 1.6e9, 2: 1.8e9, 4: 2.1e9);
+largest error 3e-6. Rounding M once per step, not at each sum, cost nothing; without it: 1.3e-5.
 """
 
 from typing import no_type_check
