@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, no_type_check
 
 import numpy as np
 from jaxtyping import Float
+from numba import njit
 
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.units import dimension, factor
@@ -72,7 +73,7 @@ class Conditional(Distribution):
         """The hull of the cases that the other parameter reaches, each within its own range.
 
         Raises:
-            ConfigError: a case refuses its circumstances, or the other parameter reaches no edge.
+            ConfigError: a case that is reached refuses its circumstances.
         """
         low, high = supports.get(self.given, (-np.inf, np.inf))
         edges = np.array(self.edges) * factor(self.given_unit)
@@ -96,9 +97,14 @@ class Conditional(Distribution):
         parent = given.value(self.given)
         if len(self.cases) <= FEW and not any(c.conditions or c.varies for c in self.cases):
             # All cases everywhere, and a choice: faster than picking out the draws of each.
-            values = getattr(self.cases[0], method)(at)
+            shape = np.broadcast(at, parent).shape
+            values = np.empty(shape)
+            values[...] = getattr(self.cases[0], method)(at)
+            parent = _flat(parent, shape)
             for edge, part in zip(edges, self.cases[1:], strict=True):
-                values = np.where(parent >= edge, getattr(part, method)(at), values)
+                _replace_from(
+                    edge, parent, _flat(getattr(part, method)(at), shape), values.reshape(-1)
+                )
             return values
         case = np.searchsorted(edges, parent, side="right")
         at, case = np.broadcast_arrays(at, case)
@@ -118,3 +124,19 @@ class Conditional(Distribution):
         self, x: Float[np.ndarray, "..."], given: Given = UNCONDITIONAL
     ) -> Float[np.ndarray, "..."]:
         return self._by_case("cdf", x, given)
+
+
+def _flat(values: Any, shape: tuple[int, ...]) -> Float[np.ndarray, " n"]:
+    if np.shape(values) != shape:
+        values = np.broadcast_to(values, shape)
+    return np.ascontiguousarray(values, dtype=np.float64).reshape(-1)
+
+
+@no_type_check
+def _replace(edge, parent, other, values):
+    for i in range(values.size):
+        here, there = values[i], other[i]  # both are read: no branch that chance mispredicts
+        values[i] = there if parent[i] >= edge else here
+
+
+_replace_from: Any = njit(nogil=True, cache=True, error_model="numpy")(_replace)

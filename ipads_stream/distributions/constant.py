@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ipads_stream.distributions.given import UNCONDITIONAL, Given
-from ipads_stream.distributions.univariate import Distribution
+from ipads_stream.distributions.univariate import Distribution, finite_number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +20,19 @@ class Constant(Distribution):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._number("value")
+
+    @classmethod
+    def bare(cls, name: str, value: float) -> Constant:
+        """Of a number, in SI, that stands where a distribution may stand.
+
+        Args:
+            name: key under which it stands, for errors.
+            value: the number.
+
+        Raises:
+            ConfigError: it is not finite.
+        """
+        return cls(value=finite_number(name, value))
 
     @property
     def support(self) -> tuple[float, float]:

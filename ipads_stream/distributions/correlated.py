@@ -23,7 +23,8 @@ class Correlated(Distribution):
     the parameters that are named. Beyond what is named g depends on its own u alone: parameters
     that are not named are correlated with this one only through those that are, and no draw of
     another parameter changes when this one is correlated with it. The rank correlation of two
-    continuous parameters is (6 / pi) arcsin(rho / 2).
+    continuous parameters is (6 / pi) arcsin(rho / 2). Phi and its inverse are those of gaussian.py,
+    within 1e-10; they make this the dearest of all distributions, see the rates of experiments/.
 
     Attributes:
         distribution: of this parameter alone.

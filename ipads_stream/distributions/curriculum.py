@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Float
+from numba import njit
 
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.distributions.given import UNCONDITIONAL, Given
@@ -76,11 +78,25 @@ class Curriculum(Distribution):
         self, u: Float[np.ndarray, "..."], given: Given = UNCONDITIONAL
     ) -> Float[np.ndarray, "..."]:
         share = self.schedule.share(given.progress)
-        # A share of exactly 0 or 1 gives one end bit for bit, in whatever batch.
-        if not share.any():
-            return self.start.quantile(u, given)
-        if (share == 1.0).all():
-            return self.end.quantile(u, given)
-        x = (1.0 - share) * self.start.quantile(u, given)
-        x += share * self.end.quantile(u, given)
-        return np.rint(x) if self.is_integer else np.clip(x, *self._bounds)
+        # Before it begins and after it ends one part alone is drawn, with the bits that both give.
+        first = share.item(0) if share.size else 0.0
+        if first in (0.0, 1.0) and (share == first).all():
+            return (self.end if first else self.start).quantile(u, given)
+        if np.size(share) > np.size(u):
+            u = np.broadcast_to(u, share.shape)
+        start, end = self.start.quantile(u, given), self.end.quantile(u, given)
+        if start.shape == end.shape and share.shape == (len(start), *(1,) * (start.ndim - 1)):
+            x = np.empty(start.shape)  # one share for all draws of a sample
+            shape = share.size, -1
+            _mix(share.reshape(-1), start.reshape(shape), end.reshape(shape), x.reshape(shape))
+        else:
+            x = (1.0 - share) * start + share * end
+        return np.rint(x) if self.is_integer else x.clip(*self._bounds)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+@no_type_check
+def _mix(share, start, end, x):
+    for i in range(share.size):
+        for j in range(x.shape[1]):
+            x[i, j] = (1.0 - share[i]) * start[i, j] + share[i] * end[i, j]

@@ -37,7 +37,7 @@ class Emphasized(Reshared):
         for i, share in enumerate(least):
             if not 0 <= share <= 1:
                 raise ConfigError(f"shares[{i}]", share, "0 to 1")
-            if share > 0 and not self.natural[i] > 0:
+            if share > ROUNDING and not self.natural[i] > ROUNDING:
                 raise ConfigError(f"shares[{i}]", share, "0: the distribution has nothing there")
         if sum(least) > 1 + ROUNDING:
             raise ConfigError("shares", least, f"of sum at most 1, not {sum(least):g}")

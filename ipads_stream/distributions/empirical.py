@@ -19,6 +19,7 @@ from ipads_stream.distributions.tabulated import tabulate
 from ipads_stream.distributions.univariate import Distribution
 
 METHODS = ("histogram", "kernel")
+MOST_BINS = 100_000
 MOST_KERNELS = 512  # more values are represented by as many of their quantiles
 KERNEL_TOLERANCE = 1e-5  # of F, far below what any number of values tells
 
@@ -57,8 +58,9 @@ class Empirical(Distribution):
         super().__post_init__()
         if self.method not in METHODS:
             raise ConfigError("method", self.method, f"one of {', '.join(METHODS)}")
-        if isinstance(self.bins, bool) or not isinstance(self.bins, int) or self.bins < 1:
-            raise ConfigError("bins", self.bins, "a whole number, at least 1")
+        is_whole = isinstance(self.bins, int) and not isinstance(self.bins, bool)
+        if not is_whole or not 1 <= self.bins <= MOST_BINS:
+            raise ConfigError("bins", self.bins, f"a whole number, 1 to {MOST_BINS}")
         for name in ("bandwidth", "low", "high"):
             if getattr(self, name) is not None:
                 self._number(name)

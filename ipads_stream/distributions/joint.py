@@ -7,18 +7,16 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import ndtr, ndtri
 
 from ipads_stream.core import random
 from ipads_stream.core.random import Keys
 from ipads_stream.distributions.adaptive import Adaptive
 from ipads_stream.distributions.correlated import Correlated
+from ipads_stream.distributions.gaussian import normal_level, normal_quantile
 from ipads_stream.distributions.given import UNCONDITIONAL, Given
 from ipads_stream.distributions.order import links_of, plan
 from ipads_stream.distributions.regions import Reshared
 from ipads_stream.distributions.univariate import Distribution, aligned
-
-CERTAIN = 1.0 - 2.0**-53  # the largest number below 1
 
 
 def draw_parameters(
@@ -46,13 +44,13 @@ def draw_parameters(
         distribution, shape = parameters[name]
         u = random.uniform(keys[name], shape)
         if name in way.shared or name in way.copulas:
-            latent[name] = ndtri(u)
+            latent[name] = normal_quantile(u)
         if name in way.copulas:
             copula = way.copulas[name]
             latent[name] *= copula.own
             for other, weight in zip(copula.others, copula.weights, strict=True):
                 latent[name] += weight * aligned(latent[other], shape)
-            u = np.clip(ndtr(latent[name]), 1.0 - CERTAIN, CERTAIN)
+            u = normal_level(latent[name])
         given = UNCONDITIONAL
         if distribution.conditions or distribution.varies:
             needed = distribution.conditions.values()

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.distributions.given import UNCONDITIONAL, Given
-from ipads_stream.distributions.univariate import Distribution
+from ipads_stream.distributions.univariate import LARGEST, Distribution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,8 @@ class LogUniform(Distribution):
             raise ConfigError("low", self.low, "above 0 (a logarithm is taken)")
         if not self.low < self.high:
             raise ConfigError("low", self.low, f"below high={self.high:g}")
+        if not self.low > self.high / LARGEST:
+            raise ConfigError("low", self.low, f"above high / {LARGEST:g}")
 
     @property
     def support(self) -> tuple[float, float]:

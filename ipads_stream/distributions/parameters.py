@@ -14,6 +14,7 @@ from ipads_stream.distributions.constant import Constant
 from ipads_stream.distributions.correlated import Correlated
 from ipads_stream.distributions.order import links_of, plan
 from ipads_stream.distributions.regions import Reshared
+from ipads_stream.distributions.truncated import Truncated
 from ipads_stream.distributions.univariate import Distribution
 
 
@@ -64,6 +65,7 @@ def as_parameters(
         except ConfigError as error:
             raise error.under(name) from None
         _check_support(name, parameters[name], supports[name], rules[name])
+        _check_bounds(name, parameters[name], rules)
     return parameters
 
 
@@ -93,7 +95,7 @@ def as_distribution(
 
 def _typed(name: str, value: Any, rule: Parameter) -> Distribution:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return Constant(value=value)
+        return Constant.bare(name, value)
     if not isinstance(value, Distribution):
         raise ConfigError(name, value, "a number or a distribution")
     if dimension(value.unit) != rule.quantity and value.unit != "":
@@ -110,7 +112,8 @@ def _check_support(
         allowed = f"support within [{rule.within[0]:g}, {rule.within[1]:g}] (SI)"
         raise ConfigError(name, (low, high), allowed)
     if rule.integer and not value.is_integer:
-        raise ConfigError(name, value, "whole numbers only (DiscreteUniform, Choice, Constant)")
+        kind = type(value).__name__
+        raise ConfigError(name, kind, "whole numbers only (DiscreteUniform, Choice, Constant)")
 
 
 def _check_references(
@@ -145,3 +148,15 @@ def _check_edges(name: str, value: Distribution, rules: Mapping[str, Parameter])
             raise ConfigError(f"{name}.given_unit", value.given_unit, allowed)
     for key, part in value.parts.items():
         _check_edges(f"{name}.{key}", part, rules)
+
+
+def _check_bounds(name: str, value: Distribution, rules: Mapping[str, Parameter]) -> None:
+    """A Truncated in a unit is bounded by parameters of its own quantity."""
+    if isinstance(value, Truncated) and value.unit:
+        quantity = dimension(value.unit)
+        for key, other in (("above", value.above), ("below", value.below)):
+            if other is not None and rules[other].quantity != quantity:
+                allowed = f"a parameter of quantity {quantity}; this one is {rules[other].quantity}"
+                raise ConfigError(f"{name}.{key}", other, allowed)
+    for key, part in value.parts.items():
+        _check_bounds(f"{name}.{key}", part, rules)

@@ -17,7 +17,7 @@ def as_part(name: str, value: Any) -> Distribution:
         ConfigError: neither a distribution nor a number, or one that must stand outermost.
     """
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return Constant(value=value)
+        return Constant.bare(name, value)
     if not isinstance(value, Distribution):
         raise ConfigError(name, value, "a number or a distribution")
     if value.stands_outermost:

@@ -42,7 +42,7 @@ class LinearSchedule(Schedule):
 
     def share(self, progress: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
         way = (np.asarray(progress, dtype=np.float64) - self.begin) / (self.end - self.begin)
-        return np.clip(way, 0.0, 1.0)
+        return way.clip(0.0, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -143,16 +143,19 @@ class Truncated(Distribution):
         return *ends, before, up_to
 
     @cached_property
-    def _fixed(self) -> tuple[Any, Any, Any, Any]:
-        low, high = map(np.array, self._ends())
-        return low, high, self.distribution.cdf_below(low), self.distribution.cdf(high)
+    def _fixed(self) -> tuple[float, float, float, float]:
+        low, high = self._ends()
+        part = self.distribution
+        return low, high, float(part.cdf_below(np.array(low))), float(part.cdf(np.array(high)))
 
     def quantile(
         self, u: Float[np.ndarray, "..."], given: Given = UNCONDITIONAL
     ) -> Float[np.ndarray, "..."]:
         low, high, before, up_to = self._interval(given)
-        x = self.distribution.quantile(before + u * (up_to - before), given)
-        return x if self.is_integer else np.clip(x, low, high)
+        level = u * (up_to - before)
+        level += before
+        x = self.distribution.quantile(level, given)
+        return x if self.is_integer else x.clip(low, high)
 
     def cdf(
         self, x: Float[np.ndarray, "..."], given: Given = UNCONDITIONAL

@@ -18,6 +18,7 @@ from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.units import dimension, factor
 from ipads_stream.distributions.given import UNCONDITIONAL, Given
 
+LARGEST = 1e150  # sums and products of two numbers stay finite
 HALVINGS = 60  # of the unit interval, to below the spacing of float64 about 1
 
 
@@ -134,17 +135,20 @@ def aligned(
 ) -> Float[np.ndarray, "B ..."]:
     """Values of B samples, with axes of length 1 at the end up to those of (B, *shape)."""
     values = np.asarray(values)
-    return values.reshape(*values.shape, *(1,) * (1 + len(shape) - values.ndim))
+    missing = 1 + len(shape) - values.ndim
+    return values.reshape(*values.shape, *(1,) * missing) if missing else values
 
 
 def finite_number(name: str, value: Any) -> float:
     """``value`` as a finite float.
 
     Raises:
-        ConfigError: it is not a number, or not finite.
+        ConfigError: it is not a number, or not finite, or too large to calculate with.
     """
     if isinstance(value, bool) or not isinstance(value, Real) or not np.isfinite(float(value)):
         raise ConfigError(name, value, "a finite number")
+    if abs(float(value)) > LARGEST:
+        raise ConfigError(name, value, f"a number from {-LARGEST:g} to {LARGEST:g}")
     return float(value)
 
 

@@ -8,6 +8,7 @@ from hypothesis import given as for_all
 from hypothesis import strategies as st
 from scipy import stats
 
+from ipads_stream.core import random
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.random import Keys
 from ipads_stream.distributions import (
@@ -37,6 +38,7 @@ from ipads_stream.distributions import (
     draw_parameters,
     importance_weights,
 )
+from ipads_stream.distributions.given import Given
 from ipads_stream.distributions.regions import at_least, at_most
 
 NUM = 20_000
@@ -141,6 +143,23 @@ class TestConditional:
             drawn["x"] > 2, np.broadcast_to(drawn["kind"][:, None, None] > 0, (200, 3, 2))
         )
 
+    def test_few_cases_and_many_are_chosen_alike(self):
+        """Few are computed everywhere, many only where they hold."""
+        few = Conditional(given="a", edges=[0.2, 0.7], cases=[U, 3, LogUniform(low=4, high=9)])
+        many = Conditional(
+            given="a",
+            edges=[0.1, 0.2, 0.5, 0.7],
+            cases=[U, U, 3, 3, LogUniform(low=4, high=9)],
+        )
+        parent = random.uniform(Keys(2, "train", np.arange(300))["a"], (5,))
+        u = random.uniform(Keys(3, "train", np.arange(300))["x"], (5,))
+        for at in (parent, parent[:, :1], np.array(0.3), np.array(0.2)):
+            given = Given(0.0, {"a": at})
+            assert np.array_equal(few.quantile(u, given), many.quantile(u, given))
+            assert np.array_equal(few.cdf(4 * u, given), many.cdf(4 * u, given))
+            one = np.array(3.5)
+            assert np.array_equal(few.cdf(one, given), many.cdf(one, given))
+
     def test_chains_of_conditions_are_drawn_in_order(self):
         parameters = {
             "c": Proportional(factor=Uniform(low=0.5, high=1), to="b"),
@@ -210,6 +229,15 @@ class TestCorrelated:
 
 
 class TestCurriculum:
+    @pytest.mark.parametrize("shape", [(1, 7), (7, 1), (7,)])
+    def test_progress_broadcasts(self, shape: tuple[int, ...]) -> None:
+        law = Curriculum(start=U, end=Uniform(low=2, high=4), schedule=LinearSchedule(end=100))
+        progress = np.linspace(1, 99, 7).reshape(shape)
+        u = np.random.default_rng(0).uniform(size=np.broadcast_shapes(shape, (5, 7, 7))[-2:])
+        share = progress / 100
+        want = (1 - share) * U.quantile(u) + share * (2 + 2 * u)
+        np.testing.assert_allclose(law.quantile(u, Given(progress=progress)), want, rtol=1e-14)
+
     def test_halfway_between_two_uniform_ones(self):
         law = Curriculum(start=U, end=Uniform(low=2, high=4), schedule=LinearSchedule(end=1000))
         assert follows(draws({"x": law}, progress=0)["x"], "uniform")
@@ -232,6 +260,20 @@ class TestCurriculum:
         path = [law.draw(key, (), np.array([float(p)]))[0] for p in range(101)]
         # |dx| <= |x1 - x0| pi / 2 / 100 for a cosine
         assert np.abs(np.diff(path)).max() <= abs(path[-1] - path[0]) * np.pi / 200 * 1.001
+
+    def test_a_share_holds_for_all_draws_of_a_sample_and_for_one(self):
+        end = LogUniform(low=1, high=9)
+        law = Curriculum(start=U, end=end, schedule=LinearSchedule(end=300))
+        progress = np.arange(300.0)[:, None]
+        u = random.uniform(Keys(2, "train", np.arange(300))["x"], (7,))
+        share = progress / 300
+        expected = (1 - share) * u + share * end.quantile(u)
+        assert np.array_equal(law.quantile(u, Given(progress)), expected)
+        some = u > 0.4
+        masked = law.quantile(u[some], Given(progress).where(some))
+        assert np.array_equal(masked, expected[some])
+        one = law.quantile(np.array(0.4), Given(progress))
+        assert np.allclose(one, (1 - share) * 0.4 + share * end.quantile(np.array(0.4)))
 
     def test_a_step_is_seen_at_its_sample(self):
         law = Curriculum(start=U, end=Uniform(low=5, high=6), schedule=StepSchedule(at=1234))

@@ -18,10 +18,16 @@ from ipads_stream.distributions import (
     Choice,
     Constant,
     DiscreteUniform,
+    Emphasized,
+    Empirical,
     LogUniform,
+    Mixture,
     Normal,
+    Parameter,
+    Truncated,
     Uniform,
     as_distribution,
+    as_parameters,
 )
 
 NUM = 20_000
@@ -132,6 +138,19 @@ BAD = [
     (lambda: DiscreteUniform(low=1.5, high=3), "low"),
     (lambda: DiscreteUniform(low=4, high=3), "low"),
     (lambda: Constant(value=None), "value"),
+    (lambda: Uniform(low=-1e308, high=1e308), "low"),
+    (lambda: Normal(mean=0, std=1e200), "std"),
+    (lambda: Choice(values=[1, 2], weights=[1e308, 1e308]), "weights[0]"),
+    (lambda: LogUniform(low=1e-300, high=1e3), "low"),
+    (lambda: Empirical(path="values.npy", bins=10**9), "bins"),
+    (lambda: Mixture(components=[1, float("inf")]), "components[1]"),
+    # No draw reaches a region at the very end of a continuous distribution.
+    (
+        lambda: Emphasized(
+            distribution=Uniform(low=0, high=1), edges=[0.5, 1], shares=[0.2, 0.2, 0.2]
+        ),
+        "shares[2]",
+    ),
 ]
 
 
@@ -151,4 +170,15 @@ def test_a_parameter_must_fit_its_quantity():
         as_distribution("num_peaks", Uniform(low=1, high=2), within=(1, 9), integer=True)
     with pytest.raises(ConfigError, match="a number or a distribution"):
         as_distribution("rate", "fast", within=(0, 1))
+    with pytest.raises(ConfigError, match="rate=nan: a finite number"):
+        as_distribution("rate", float("nan"), within=(0, 1))
     assert as_distribution("rate", 0.25, within=(0, 1)) == Constant(value=0.25)
+
+
+def test_a_bound_must_be_of_the_same_quantity():
+    rules = {"T2": Parameter(quantity="time"), "flip": Parameter(quantity="angle")}
+    T2 = Truncated(distribution=Uniform(low=1, high=9, unit="ms"), below="flip")
+    with pytest.raises(ConfigError, match=r"T2\.below='flip': .* time; this one is angle"):
+        as_parameters({"T2": T2, "flip": Uniform(low=1, high=2)}, rules)
+    rules["flip"] = Parameter(quantity="time")
+    assert as_parameters({"T2": T2, "flip": Uniform(low=1, high=2)}, rules)["T2"] == T2
