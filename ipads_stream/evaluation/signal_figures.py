@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Complex, Float
 
+from ipads_stream.core.quantity import Quantity
 from ipads_stream.core.sample import Sample
 from ipads_stream.evaluation.figures import BLACK, COLOURS, GREY, VERMILION, drawing
+from ipads_stream.evaluation.preview_arrays import array_gallery
 from ipads_stream.physics.spectrum import fid as fid_of
 from ipads_stream.physics.spectrum import spectrum
 
@@ -26,37 +28,44 @@ def on_host(sample: Sample) -> Sample:
 
 
 def sample_gallery(
-    sample: Sample, path: Path, *, dwell: float = 1.0, count: int = 4, titles: Sequence[str] = ()
+    sample: Sample,
+    path: Path,
+    *,
+    dwell: float = 1.0,
+    kind: str | None = None,
+    quantities: Mapping[str, Quantity] | None = None,
+    count: int = 4,
+    titles: Sequence[str] = (),
 ) -> Path:
-    """Each sample in a row: what is measured, and what is to be found.
+    """Samples: what is measured, and what is to be found.
 
-    Samples with "fid", "mask" and "spectrum" are drawn as signals; others array by array.
+    Samples with "fid", "mask" and "spectrum" are drawn as signals, one in each row; others as
+    curves, images or slices (see evaluation/preview_arrays.py).
 
     Args:
         sample: a batch, on the host.
         path: of the PNG.
         dwell: s, from point to point.
-        count: rows at most.
-        titles: one per row; by default the sample's index.
+        kind: what one sample is: "voxel", "slice" or "volume"; None: told from the arrays.
+        quantities: what the targets are, for their units.
+        count: samples at most.
+        titles: one per sample; by default the sample's index.
     """
     count = min(count, len(sample))
     if not titles:
         titles = [_name(sample, row) for row in range(count)]
-    is_signal = {"fid", "mask"} <= set(sample.inputs) and "spectrum" in sample.targets
-    draw = _draw_signal if is_signal else _draw_arrays
+    if not ({"fid", "mask"} <= set(sample.inputs) and "spectrum" in sample.targets):
+        return array_gallery(
+            sample, path, kind=kind, quantities=quantities or {}, count=count, titles=titles[:count]
+        )
     arrays = {**sample.inputs, **sample.targets}
-    num_columns = 2 if is_signal else len(arrays)
-    with drawing(path, count, num_columns, height=0.5 + 1.9 * count) as axes:
+    with drawing(path, count, 2, height=0.5 + 1.9 * count) as axes:
         for row in range(count):
             values = {name: np.asarray(array[row]) for name, array in arrays.items()}
-            draw(axes[row], values, dwell, titles[row], row == count - 1)
-        if is_signal:
-            axes[0, 0].figure.legend(
-                *axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=3
-            )
-            axes[0, 0].figure.legend(
-                *axes[0, 1].get_legend_handles_labels(), loc="outside upper right", ncols=2
-            )
+            _draw_signal(axes[row], values, dwell, titles[row], row == count - 1)
+        for column, side in enumerate(("left", "right")):
+            handles, labels = axes[0, column].get_legend_handles_labels()
+            axes[0, 0].figure.legend(handles, labels, loc=f"outside upper {side}", ncols=3)
     return path
 
 
@@ -87,31 +96,6 @@ def _draw_signal(
     if is_last:
         axes[0].set_xlabel("time (s)")
         axes[1].set_xlabel("frequency (Hz)")
-
-
-def _draw_arrays(
-    axes: Any, values: Mapping[str, np.ndarray], dwell: float, title: str, is_last: bool
-) -> None:
-    """One axis per array: numbers as text, one dimension as a line, two or more as an image."""
-    for axis, (name, array) in zip(axes, values.items(), strict=True):
-        shown = np.abs(array) if np.iscomplexobj(array) else array
-        axis.set_title(f"{title}\n{'|' + name + '|' if np.iscomplexobj(array) else name}")
-        if shown.size == 1:
-            axis.text(0.5, 0.5, f"{shown.item():.4g}", ha="center", transform=axis.transAxes)
-            axis.set_axis_off()
-        elif shown.ndim == 1:
-            axis.plot(shown.astype(float), color=BLACK, drawstyle="steps-mid")
-            axis.set_xlabel("point")
-        else:
-            planes = shown.reshape(-1, *shown.shape[-2:])
-            span = f"{shown.min():.3g} (black) to {shown.max():.3g}"
-            axis.set_title(f"{axis.get_title(loc='left')}: {span}")
-            axis.imshow(
-                planes[len(planes) // 2].astype(float),
-                cmap="gray",
-                aspect="auto",
-                interpolation="nearest",
-            )
 
 
 def spectra_overlay(

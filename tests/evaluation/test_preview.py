@@ -1,85 +1,177 @@
-"""Previews of any system."""
+"""Previews of any system: which pictures there are, and of which samples."""
 
+import dataclasses
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from test_synthetic import small_system
 
 from ipads_stream.core.errors import ConfigError
-from ipads_stream.core.random import Keys
+from ipads_stream.core.quantity import Quantity
 from ipads_stream.core.sample import Sample
-from ipads_stream.distributions import Constant, Distribution, LogUniform, Uniform
-from ipads_stream.evaluation.preview import parameter_histograms, present_values, preview_system
+from ipads_stream.distributions import (
+    Constant,
+    Correlated,
+    Curriculum,
+    Distribution,
+    Emphasized,
+    LinearSchedule,
+    LogUniform,
+    StepSchedule,
+    Uniform,
+    draw_parameters,
+)
+from ipads_stream.evaluation import preview as previewing
+from ipads_stream.evaluation.preview import drawn_alone, preview_system
+from ipads_stream.phantoms import Grid, RandomShapes, moled_b0
 from ipads_stream.stream.stream import Stream
+
+GRID = Grid((12, 9), (0.01, 0.01))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Images:
-    """A system of another kind: an image in, a number and a line out."""
+class Maps:
+    """A system of another kind: an image in, a map and a number out."""
 
-    name: ClassVar[str] = "images"
+    name: ClassVar[str] = "maps"
     T2: Distribution
     B1: Distribution
+    grid: Grid
+    shapes: Any = None
+    field: Any = None
+
+    @property
+    def quantities(self):
+        return {"T2": Quantity(low=0.02, high=0.7, unit="ms", scale="log")}
 
     def draw(self, keys, progress):
-        return {
-            "T2": self.T2.draw(keys["T2"], (), progress),
-            "B1": self.B1.draw(keys["B1"], (), progress),
-        }
+        return draw_parameters({n: (getattr(self, n), ()) for n in ("T2", "B1")}, keys, progress)
 
     def render(self, params, keys, xp):
-        image = np.ones((8, 9), dtype=np.complex64) * params["T2"][:, None, None]
+        T2 = np.broadcast_to(params["T2"][:, None, None], (len(params["T2"]), 12, 9))
         return Sample(
-            inputs={"image": image.astype(np.complex64)},
-            targets={"T2": params["T2"], "line": np.abs(image[:, 0]).astype(np.float32)},
+            inputs={"image": np.exp(-0.05 / T2).astype(np.complex64)},
+            targets={
+                "T2": T2.astype(np.float32),
+                "B1": params["B1"].astype(np.float32),
+                "mask": np.broadcast_to(np.arange(9) > 2, T2.shape).copy(),
+            },
             params=params,
         )
 
 
-def preview(system, folder, samples=40):
-    return preview_system(Stream(system, threads=0, device="cpu"), folder, samples)
+def maps(**changed):
+    system = Maps(T2=Uniform(low=20, high=700, unit="ms"), B1=Constant(value=1.0), grid=GRID)
+    return dataclasses.replace(system, **changed)
 
 
-def test_spectra_get_three_pictures(tmp_path):
-    paths = preview(small_system(), tmp_path / "new" / "folder")
-    assert [path.name for path in paths] == ["parameters.png", "samples.png", "masks.png"]
+def streamed(system):
+    return Stream(system, threads=0, device="cpu")
+
+
+def names(system, folder, samples=40, **keywords):
+    paths = preview_system(streamed(system), folder, samples, **keywords)
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
-
-
-def test_other_systems_get_plain_pictures(tmp_path):
-    system = Images(T2=Uniform(low=20, high=700, unit="ms"), B1=Constant(value=1.0))
-    paths = preview(system, tmp_path)
-    assert [path.name for path in paths] == ["parameters.png", "samples.png"]
     assert all(path.stat().st_size > 5000 for path in paths)
+    return [path.name for path in paths]
 
 
-def test_absent_peaks_are_left_out():
-    params = {"num_peaks": np.array([1, 3]), "amplitude": np.array([[1, 0, 0], [2, 3, 4]])}
-    assert present_values(params, params["amplitude"]).tolist() == [1, 2, 3, 4]
-    assert present_values(params, params["num_peaks"]).tolist() == [1, 3]
+def test_spectra(tmp_path):
+    found = names(small_system(), tmp_path / "new" / "folder")
+    assert found == ["parameters.png", "corner.png", "samples.png", "masks.png"]
 
 
-@pytest.mark.parametrize("samples", [0, -5])
+def test_maps_without_anything_that_changes_or_depends(tmp_path):
+    assert names(maps(), tmp_path) == ["parameters.png", "samples.png"]
+
+
+def test_what_depends_adapts_and_changes_gets_its_pictures(tmp_path):
+    system = maps(
+        T2=Curriculum(
+            start=LogUniform(low=20, high=100, unit="ms"),
+            end=LogUniform(low=50, high=700, unit="ms"),
+            schedule=LinearSchedule(begin=100, end=500),
+        ),
+        B1=Correlated(
+            distribution=Emphasized(
+                distribution=Uniform(low=0.5, high=1.5), edges=(0.8,), shares=(0.5, 0)
+            ),
+            correlation={"T2": 0.5},
+        ),
+    )
+    assert names(system, tmp_path) == [
+        "parameters.png", "pairs.png", "corner.png", "regions.png", "course.png",
+        "samples-0.png", "samples-50.png", "samples-100.png",
+    ]  # fmt: skip
+
+
+def test_templates_and_their_distributions(tmp_path):
+    system = maps(shapes=RandomShapes(number=4), field=moled_b0())
+    found = names(system, tmp_path)
+    assert found[0] == "parameters.png"
+    assert "parts-1.png" in found and "templates.png" in found
+    drawn = drawn_alone(streamed(system), {"T2": 0, "B1": 0}, 0.0, 5)
+    assert "shapes.size" in drawn and drawn["shapes.size"].shape == (5,)
+    assert "T2" not in drawn
+
+
+def test_other_points_of_the_curriculum(tmp_path, monkeypatch):
+    monkeypatch.setattr(previewing, "sample_gallery", lambda sample, path, **_: path)
+    system = maps(T2=Curriculum(start=0.1, end=0.5, schedule=StepSchedule(at=7)))
+    paths = preview_system(streamed(system), tmp_path, 5, [25, 62.5])
+    assert [path.name for path in paths[-2:]] == ["samples-25.png", "samples-62.5.png"]
+
+
+@pytest.mark.parametrize("samples", [0, -5, 2.5, True])
 def test_wrong_number_of_samples(tmp_path, samples):
     with pytest.raises(ConfigError, match="samples"):
-        preview(small_system(), tmp_path, samples)
+        preview_system(streamed(small_system()), tmp_path / "out", samples)
+    assert not (tmp_path / "out").exists()
 
 
-def test_only_log_uniform_parameters_get_a_logarithmic_axis(tmp_path, monkeypatch):
-    scales = {}
+@pytest.mark.parametrize(
+    ("progress", "key"),
+    [
+        ([], "progress="),
+        (50, "progress="),
+        ("50", "progress="),
+        ([0, 101], r"progress\[1\]=101"),
+        ([-1], r"progress\[0\]=-1"),
+        ([True], r"progress\[0\]=True"),
+        (["half"], r"progress\[0\]='half'"),
+    ],
+)
+def test_wrong_progress(tmp_path, progress, key):
+    with pytest.raises(ConfigError, match=key):
+        preview_system(streamed(small_system()), tmp_path / "out", 10, progress)
+    assert not (tmp_path / "out").exists()
 
-    class Kept(Figure):
-        def savefig(self, *args, **kwargs):
-            super().savefig(*args, **kwargs)
-            scales.update({a.get_xlabel(): a.get_xscale() for a in self.axes if a.get_xlabel()})
 
-    monkeypatch.setattr("matplotlib.figure.Figure", Kept)
-    system = Images(
-        T2=LogUniform(low=20, high=100, unit="ms"), B1=Uniform(low=0, high=360, unit="deg")
+def test_galleries_show_the_same_samples_on_their_way(tmp_path, monkeypatch):
+    """T2 of sample n is on the straight line from its value at the start to that at the end."""
+    shown = []
+    monkeypatch.setattr(
+        previewing, "sample_gallery", lambda sample, path, **_: shown.append(sample) or path
     )
-    params = system.draw(Keys(0, "train", np.arange(500)), np.zeros(500))
-    parameter_histograms(system, params, tmp_path / "parameters.png")
-    assert scales == {"T2 (ms)": "log", "B1 (deg)": "linear"}
+    start, end = Uniform(low=20, high=100, unit="ms"), Uniform(low=300, high=700, unit="ms")
+    schedule = LinearSchedule(begin=10, end=1010)
+    system = maps(T2=Curriculum(start=start, end=end, schedule=schedule))
+    preview_system(streamed(system), tmp_path, 20)
+    first, middle, last = (np.asarray(sample.params["T2"]) for sample in shown)
+    assert len(first) == 6
+    np.testing.assert_allclose(first, streamed(maps(T2=start)).sample(range(6)).params["T2"])
+    np.testing.assert_allclose(last, streamed(maps(T2=end)).sample(range(6)).params["T2"])
+    np.testing.assert_allclose(middle, 0.5 * (first + last))
+    assert first.max() < last.min()
+
+
+def test_a_step_is_seen_before_and_after(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(
+        previewing, "sample_gallery", lambda sample, path, **_: shown.append(sample) or path
+    )
+    system = maps(T2=Curriculum(start=0.1, end=0.5, schedule=StepSchedule(at=7)))
+    preview_system(streamed(system), tmp_path, 20)
+    assert [float(np.asarray(sample.params["T2"])[0]) for sample in shown] == [0.1, 0.1, 0.5]
