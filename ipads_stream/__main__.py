@@ -40,17 +40,25 @@ EXAMPLES = {
         ipads-stream train trainer=demo                        about 100 s on two cores
         ipads-stream train trainer.max_time=600 logger=none    ten minutes, no W&B
         ipads-stream train system.rate=0.25 system.points=256  another sampling rate and length
+        ipads-stream train system=dhmf                         unrolled low-rank factorisation
+        ipads-stream train net=modern                          thresholds that follow the input
+        ipads-stream train trainer=meta trainer.method=reptile tasks that share rate, SNR, decay
+        ipads-stream train trainer=transfer checkpoint=runs/demo/run.ckpt data=ubiquitin
         ipads-stream train resume=runs/demo/run.ckpt           go on exactly where a run stopped""",
     "preview": """\
         ipads-stream preview                                   system=dlnmr
         ipads-stream preview system.snr=20 output=pictures
+        ipads-stream preview 'progress=[0, 25, 100]'           samples along a curriculum
         ipads-stream preview sequence=epi sequence.TE=0.04     its diagram and k-space
         ipads-stream preview pulseq=my.seq""",
     "evaluate": """\
         ipads-stream evaluate checkpoint=runs/demo/run.ckpt
         ipads-stream evaluate checkpoint=runs/demo/run.ckpt data=ubiquitin
         ipads-stream evaluate checkpoint=runs/demo/run.ckpt data=my/bruker/folder rates=[0.25]
-        ipads-stream evaluate checkpoint=runs/demo/run.ckpt data=plane.npy""",
+        ipads-stream evaluate checkpoint=runs/demo/run.ckpt data=plane.npy
+        ipads-stream evaluate checkpoint=runs/mwf/run.ckpt data=sub-01_MEGRE.nii.gz   maps
+        ipads-stream evaluate checkpoint=runs/mwf/run.ckpt data=echoes.npy axis=[2,4,6] \
+            axis_unit=ms""",
     "shift": """\
         ipads-stream shift shift=tiny                          the machinery, in a minute
         ipads-stream shift shift=fig4 processes=2              resumes where it was stopped
@@ -231,30 +239,43 @@ def preview(overrides: Sequence[str]) -> int:
     system = build_system(config, config["trusted"])
     stream = Stream(system, seed=config["seed"], device=config["device"], threads=0)
     output = Path(config["output"] or f"runs/preview-{system.name}")
-    for path in preview_system(stream, output, samples=config["samples"]):
+    for path in preview_system(stream, output, config["samples"], config["progress"]):
         print(path)
     return OK
 
 
 def evaluate(overrides: Sequence[str]) -> int:
     from ipads_stream.config import build_system, load_model
-    from ipads_stream.evaluation.evaluate import evaluate_model
 
     config = _compose("evaluate", overrides)
     model = load_model(config["checkpoint"], trusted=config["trusted"], device=config["device"])
     system = build_system(model.config, config["trusted"])
     output = Path(config["output"] or Path(config["checkpoint"]).parent / "report")
+    if getattr(system, "quantities", None):
+        from ipads_stream.evaluation.quantification.evaluate import evaluate_quantities
+
+        print(evaluate_quantities(model, system, config, output))
+        return OK
+    for key in ("methods", "axis", "axis_unit"):
+        if config[key] is not None:
+            raise ConfigError(key, config[key], f"null: {system.name} estimates no quantities")
+    from ipads_stream.evaluation.evaluate import evaluate_model
+
     print(evaluate_model(model, system, config, output))
     return OK
 
 
 def replay(overrides: Sequence[str]) -> int:
-    from ipads_stream.config import build_system
+    from ipads_stream.config import build_run, build_system
     from ipads_stream.evaluation.replaying import replay_logged
     from ipads_stream.train.checkpoint import read_checkpoint
+    from ipads_stream.train.run import systems_of_splits
+
+    def build_splits(run: dict[str, Any], trusted: Sequence[str]) -> dict[str, Any]:
+        return systems_of_splits(build_run({**run, "trusted": trusted}))
 
     config = _compose("replay", overrides)
-    for line in replay_logged(config, build_system, read_checkpoint):
+    for line in replay_logged(config, build_system, build_splits, read_checkpoint):
         print(line)
     return OK
 

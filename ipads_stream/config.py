@@ -19,7 +19,7 @@ from ipads_stream.core.errors import ConfigError
 from ipads_stream.systems import System
 
 # Where classes named in YAML may live; what else the package holds is not for YAML to build.
-BUILDABLE = ("systems", "distributions", "sequences", "nets", "losses", "train")
+BUILDABLE = ("systems", "phantoms", "distributions", "sequences", "nets", "losses", "train")
 
 
 def conf_dir() -> Path:
@@ -71,7 +71,10 @@ def compose(
         raise
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         text = " ".join(str(error).split()).partition(" Config search path")[0]
-        unknown = re.match(r"Could not override '([\w.]+)\.(\w+)'", text)
+        unknown = re.match(r"Could not override '(?:([\w.]+)\.)?(\w+)'", text)
+        if unknown and unknown[1] is None:
+            allowed = f"no such key; {name} has {', '.join(compose(name=name, conf=conf))}"
+            raise ConfigError(unknown[2], None, allowed) from error
         if unknown:
             parent, key = unknown.groups()
             groups = [line for line in overrides if "." not in line.partition("=")[0]]
@@ -284,6 +287,8 @@ def load_model(path: str | Path, *, trusted: Sequence[str] = (), device: str = "
     Returns:
         For reconstruction systems a function ``reconstruct(fid, mask)`` on NumPy arrays, complex
         (rows, points) and bool (points,) or (rows, points), that returns the reconstructed rows.
+        For systems of quantities, whose networks have ``outputs``, a function ``estimate(inputs)``
+        of NumPy arrays by name, batch first, that returns the quantities in SI by name.
 
     Raises:
         ConfigError: not a checkpoint of this package, or one that names a class not allowed.
@@ -299,4 +304,8 @@ def load_model(path: str | Path, *, trusted: Sequence[str] = (), device: str = "
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise ConfigError("checkpoint", str(path), f"weights that fit net ({reason})") from error
+    if "outputs" in config["net"]:
+        from ipads_stream.evaluation.quantification.model import QuantityModel
+
+        return QuantityModel(net, config=config, device=device)
     return Model(net, config=config, device=device)

@@ -171,8 +171,8 @@ def intensity_scatter(
                 true / largest, estimated / largest, "o", color=COLOURS[name], markersize=2.8,
                 alpha=0.45, markeredgewidth=0, rasterized=True,
             )  # fmt: skip
-            axis.set_title(f"{name} ({true.size} peaks)")
-            axis.set_xlabel("true intensity (of the tallest)")
+            axis.set_title(f"{name}\n({true.size} peaks)")
+            axis.set_xlabel("true (of the tallest)")
             axis.set_aspect("equal", adjustable="box")
         axes[0, 0].set_ylabel("estimated intensity")
         axes[0, 0].figure.suptitle(title, x=0.01, ha="left", fontsize=10.5)

@@ -16,15 +16,17 @@ from ipads_stream import __version__
 from ipads_stream.core.description import config_hash
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.files import write_text
-from ipads_stream.evaluation import affordable, datasets
+from ipads_stream.evaluation import affordable, convergence, datasets
 from ipads_stream.evaluation.measured import MeasuredTest, Region, measured_test
-from ipads_stream.evaluation.methods import Method, reconstruction_methods
+from ipads_stream.evaluation.methods import REFINED, Method, reconstruction_methods
 from ipads_stream.evaluation.model import Model
 from ipads_stream.evaluation.planes import Plane, read_plane, rows_between
 from ipads_stream.evaluation.planes_recording import MODES, RECIPES, Recipe
-from ipads_stream.evaluation.presentation import Findings, present
+from ipads_stream.evaluation.presentation import Findings, nearest_rate, present
 from ipads_stream.evaluation.simulated_plane import simulated_plane
 from ipads_stream.evaluation.synthetic import SyntheticTest, synthetic_test
+from ipads_stream.evaluation.thresholds import thresholds_by_rate
+from ipads_stream.physics.spectrum import fid as fid_of
 from ipads_stream.systems import System
 
 SYNTHETIC = "synthetic"
@@ -142,6 +144,8 @@ def evaluate_model(model: Model, system: System, config: Mapping[str, Any], outp
         plane=plane,
         synthetic=synthetic,
         measured=measured,
+        courses=_courses(model, synthetic, plane, measured),
+        thresholds=thresholds_by_rate(model.net, system, seed=settings.seed),
         notes=notes,
         provenance={
             "version": __version__,
@@ -206,6 +210,29 @@ def _on_signals(
     return test
 
 
+def _courses(
+    model: Model, synthetic: SyntheticTest, plane: Plane | None, measured: MeasuredTest | None
+) -> dict[str, convergence.Course]:
+    """How the low-rank step converges where it was tried, at the rate nearest to 25 %."""
+    found = {}
+    if plane is not None and measured is not None:
+        rate = nearest_rate(measured.estimates)
+        if REFINED in measured.estimates[rate]:
+            rows = measured.regions[-1].rows
+            where = f"strongest rows of {plane.name} at {100 * rate:g} % sampling"
+            found[where] = convergence.on_plane(model, plane, rows, measured.masks[rate])
+    rate = nearest_rate(synthetic.samples)
+    if REFINED in synthetic.estimates[rate]:
+        sample = synthetic.samples[rate]
+        fid, mask, target = (
+            tensor.numpy()[: convergence.MOST]
+            for tensor in (sample.inputs["fid"], sample.inputs["mask"], sample.targets["spectrum"])
+        )
+        where = f"synthetic signals at {100 * rate:g} % sampling"
+        found[where] = convergence.course(model, fid, mask, fid_of(target))
+    return found
+
+
 def _results(findings: Findings) -> dict[str, Any]:
     measured = findings.measured or MeasuredTest()
     return {
@@ -215,6 +242,10 @@ def _results(findings: Findings) -> dict[str, Any]:
         "measured": measured.rows,
         "measured_schedules": measured.schedules,
         "network_against_IST": measured.pairs,
+        "refinement": [
+            {"where": where, **course.summary()} for where, course in findings.courses.items()
+        ],
+        "thresholds": findings.thresholds,
         "training_config": findings.training,
     }
 

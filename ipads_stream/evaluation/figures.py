@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from ipads_stream.core.files import replacing
-from ipads_stream.evaluation.methods import IST, LRHM, NETWORK, ZERO_FILLING
+from ipads_stream.evaluation.methods import IST, LRHM, NETWORK, REFINED, ZERO_FILLING
 
 # Okabe, Ito 2008. The reference is black wherever it is drawn.
 BLACK, GREY, BLUE, GREEN, VERMILION, ORANGE = (
     "#000000", "#8c8c8c", "#0072b2", "#009e73", "#d55e00", "#e69f00",
 )  # fmt: skip
-COLOURS = {ZERO_FILLING: GREY, IST: BLUE, LRHM: GREEN, NETWORK: VERMILION}
-MARKERS = {ZERO_FILLING: "s", IST: "^", LRHM: "D", NETWORK: "o"}
+COLOURS = {ZERO_FILLING: GREY, IST: BLUE, LRHM: GREEN, NETWORK: VERMILION, REFINED: ORANGE}
+MARKERS = {ZERO_FILLING: "s", IST: "^", LRHM: "D", NETWORK: "o", REFINED: "v"}
 WIDTH = 10.0  # inches, of a page
 
 RC: dict[Any, Any] = {

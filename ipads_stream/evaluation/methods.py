@@ -23,6 +23,9 @@ DESCRIPTIONS = {
     LRHM: "Low-rank Hankel matrix: the missing points are those that make the signal a sum of few "
     "exponentials (Qu et al. 2015).",
     NETWORK: "The trained network; sampled points are kept as they were measured.",
+    REFINED: "The network, and a low-rank solver that starts from its estimate: what is not a sum "
+    "of few exponentials is taken back, as far as the sampled points support it. Its time includes "
+    "the network's.",
 }
 
 
@@ -37,16 +40,8 @@ def reconstruction_methods(model: Method) -> dict[str, Method]:
         IST: iterative_soft_threshold.reconstruct,
         LRHM: low_rank_hankel.reconstruct,
         NETWORK: model,
+        REFINED: Refined(model, LowRank()),
     }
-
-
-def refined_methods(model: Method) -> dict[str, Method]:
-    """The network, and the low-rank solver that starts from its estimate, by name.
-
-    Args:
-        model: the trained network as a function of (fid, mask).
-    """
-    return {NETWORK: model, REFINED: Refined(model, LowRank())}
 
 
 def fill_with_zeros(

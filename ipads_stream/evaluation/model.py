@@ -31,11 +31,7 @@ class Model:
 
     def __init__(self, net: torch.nn.Module, *, config: dict[str, Any], device: str) -> None:
         self.config = config
-        self.device = resolve_device(device)
-        if self.device == "cuda" and not torch.cuda.is_available():
-            if device == "cuda":
-                raise ConfigError("device", device, "cpu or auto: torch finds no CUDA device")
-            self.device = "cpu"
+        self.device = torch_device(device)
         self.net = net.eval().to(self.device)
 
     def __call__(
@@ -75,6 +71,23 @@ class Model:
         estimate = fid_of(np.concatenate(parts)) if parts else rows
         estimate = _times_power_of_two(estimate.astype(fid.dtype), exponents)
         return np.where(mask, fid, estimate).astype(fid.dtype)
+
+
+def torch_device(device: str) -> str:
+    """The device that torch runs a network on.
+
+    Args:
+        device: "auto", "cpu" or "cuda".
+
+    Raises:
+        ConfigError: "cuda" where torch finds no CUDA device.
+    """
+    resolved = resolve_device(device)
+    if resolved == "cuda" and not torch.cuda.is_available():
+        if device == "cuda":
+            raise ConfigError("device", device, "cpu or auto: torch finds no CUDA device")
+        return "cpu"
+    return resolved
 
 
 def _times_power_of_two(rows: np.ndarray, exponents: np.ndarray) -> np.ndarray:

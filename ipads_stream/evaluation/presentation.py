@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ipads_stream.core.files import write_text
-from ipads_stream.evaluation import curve_figures, plane_figures, report, signal_figures
+from ipads_stream.evaluation import (
+    curve_figures,
+    network_figures,
+    plane_figures,
+    report,
+    signal_figures,
+    thresholds,
+)
+from ipads_stream.evaluation.convergence import MOST, Course
 from ipads_stream.evaluation.measured import MeasuredTest
-from ipads_stream.evaluation.methods import DESCRIPTIONS, IST, NETWORK, ZERO_FILLING
+from ipads_stream.evaluation.methods import DESCRIPTIONS, IST, NETWORK, REFINED, ZERO_FILLING
 from ipads_stream.evaluation.planes import Plane, restrict
 from ipads_stream.evaluation.synthetic import SyntheticTest, peak_intensities
 from ipads_stream.evaluation.tables import Column, html_table, text_table
@@ -21,7 +30,7 @@ from ipads_stream.systems import System
 
 Pictures = list[tuple[Path, str]]
 
-DRAWN = (ZERO_FILLING, IST, NETWORK)  # of LRHM, numbers: four curves in one plot hide each other
+DRAWN = (ZERO_FILLING, IST, NETWORK)  # of others, numbers: more curves in one plot hide each other
 _RATE = Column("sampled (%)", "rate", "g", 100.0)
 _METHOD = Column("method", "method")
 _TIME = Column("time per signal (ms)", "seconds_per_signal", ".2f", 1e3)
@@ -84,6 +93,8 @@ class Findings:
         notes: sentences that the reader must know.
         provenance: plain values that identify the evaluation.
         training: composed configuration of the run.
+        courses: where -> how the low-rank step after the network converges.
+        thresholds: learned ones by rate and phase; empty for networks without.
         log: metrics.jsonl of the run; need not exist.
     """
 
@@ -95,6 +106,8 @@ class Findings:
     provenance: dict[str, Any]
     training: dict[str, Any]
     log: Path
+    courses: dict[str, Course] = field(default_factory=dict)
+    thresholds: list[dict[str, Any]] = field(default_factory=list)
 
 
 def present(findings: Findings, output: Path) -> str:
@@ -123,6 +136,7 @@ def present(findings: Findings, output: Path) -> str:
         *_table(title, SYNTHETIC_COLUMNS, findings.synthetic.rows, text),
         *_embedded(_synthetic_pictures(findings, output)),
     ]
+    blocks += _inside(findings, output, text)
     log = list(read_log(findings.log)) if findings.log.is_file() else []
     if log:
         path = curve_figures.training_curves(log, output / "training.png")
@@ -151,22 +165,69 @@ def _lead(findings: Findings) -> str:
         key, where = "rlne", findings.plane.name
     else:
         rows, key, where = findings.synthetic.rows, "rlne_median", "synthetic signals"
-    rate = min((row["rate"] for row in rows), key=lambda value: abs(value - 0.25))
+    rate = nearest_rate(row["rate"] for row in rows)
     found = {
         row["method"]: row[key]
         for row in rows
         if row["rate"] == rate and row[key] is not None and not row.get("is_partial")
     }
-    others = {name: error for name, error in found.items() if name != NETWORK}
+    others = {name: error for name, error in found.items() if name not in (NETWORK, REFINED)}
     if NETWORK not in found or not others:
         return f"On {where} at {100 * rate:g} % sampling the error is not defined."
     best = min(others, key=others.__getitem__)
     verdict = "below" if found[NETWORK] < others[best] else "not below"
+    after = f" A low-rank step after it: {found[REFINED]:.3f}." if REFINED in found else ""
     rest = "".join(f", {name} {error:.3f}" for name, error in others.items() if name != best)
     return (
         f"On {where} at {100 * rate:g} % sampling the network's RLNE is {found[NETWORK]:.3f}, "
         f"{verdict} that of the best other method compared ({best} {others[best]:.3f}{rest})."
+        f"{after}"
     )
+
+
+def nearest_rate(rates: Iterable[float]) -> float:
+    """The rate nearest to 25 %, which pictures are drawn at.
+
+    Args:
+        rates: one or more.
+    """
+    return min(rates, key=lambda rate: abs(rate - 0.25))
+
+
+def _inside(findings: Findings, output: Path, text: list[str]) -> list[str]:
+    """How the solver after the network converges, and the network's own thresholds."""
+    blocks = []
+    if findings.courses:
+        sentences = [f"On {where}: {course.told()}." for where, course in findings.courses.items()]
+        path = network_figures.convergence_curves(findings.courses, output / "convergence.png")
+        caption = (
+            f"{REFINED}, pass by pass: median and quartiles over at most {MOST} signals. The error "
+            "needs the truth; change of the signal and residual at the sampled points (of the "
+            "low-rank signal before they are put back) can be seen without."
+        )
+        blocks += [
+            report.heading("Refinement after the network"),
+            *map(report.paragraph, sentences),
+            *_embedded([(path, caption)]),
+        ]
+        text.append("\n".join(["Refinement after the network", *sentences]))
+    if findings.thresholds:
+        system: Any = findings.system
+        told = thresholds.told(findings.thresholds)
+        path = network_figures.threshold_curves(
+            findings.thresholds, system.rate.support, output / "thresholds.png"
+        )
+        caption = (
+            "Thresholds of the network against the share of sampled points, mean over "
+            f"{thresholds.SIGNALS} noise-free test signals and all features of a phase."
+        )
+        blocks += [
+            report.heading("Learned thresholds"),
+            report.paragraph(told),
+            *_embedded([(path, caption)]),
+        ]
+        text.append(f"Learned thresholds\n{told}")
+    return blocks
 
 
 def _table(title: str, columns: Any, rows: list[dict[str, Any]], text: list[str]) -> list[str]:
@@ -183,7 +244,7 @@ def _embedded(pictures: Pictures) -> list[str]:
 
 
 def _plane_pictures(plane: Plane, test: MeasuredTest, output: Path) -> Pictures:
-    rate = min(test.estimates, key=lambda value: abs(value - 0.25))
+    rate = nearest_rate(test.estimates)
     region = test.regions[-1]  # the narrowest: where the signals are
     estimates = test.estimates[rate]
     drawn = {name: estimates[name][region.rows] for name in DRAWN if name in estimates}
@@ -223,7 +284,7 @@ def _plane_pictures(plane: Plane, test: MeasuredTest, output: Path) -> Pictures:
 def _synthetic_pictures(findings: Findings, output: Path) -> Pictures:
     test = findings.synthetic
     dwell = float(getattr(findings.system, "dwell", 1.0))
-    rate = min(test.samples, key=lambda value: abs(value - 0.25))
+    rate = nearest_rate(test.samples)
     sample, estimates = test.samples[rate], test.estimates[rate]
     target = sample.targets["spectrum"].numpy()
     percent = f"{100 * rate:g} %"

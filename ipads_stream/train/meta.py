@@ -22,7 +22,14 @@ from ipads_stream.systems import System
 from ipads_stream.train.adapting import Weights, descend, with_weights
 from ipads_stream.train.named import matching
 from ipads_stream.train.objectives import HiddenPoints, Objective, Targets, rows_of, weighted
-from ipads_stream.train.supervised import MakeStream, Rows, Streams, Supervised, check_numbers
+from ipads_stream.train.supervised import (
+    MakeStream,
+    Rows,
+    Streams,
+    Supervised,
+    check_numbers,
+    refuse_rows,
+)
 from ipads_stream.train.training import Training
 
 METHODS = ("maml", "reptile")
@@ -97,6 +104,7 @@ class Meta(Supervised):
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
     def streams(self, system: System, make: MakeStream, rows: Rows | None) -> Streams:
+        refuse_rows(rows)
         try:
             found = Tasks(system=system, samples=self.task_size, shared=self.shared)
         except ConfigError as error:
@@ -153,7 +161,11 @@ class MetaTraining(Training):
             found = [self.task(*task)[0] for task in tasks]
         after = [{name: term.detach() for name, term in terms.items()} for terms in found]
         self.report_validation(_joined(after), weight)
-        before = _joined([self.loss(self.net(query.inputs), query) for _, query in tasks])
+        predictions = [self.net(query.inputs) for _, query in tasks]
+        for (_, query), of_task in zip(tasks, predictions, strict=True):
+            self.thresholds.add(of_task, query)  # of the start: adapting may change them
+        terms = [self.loss(p, query) for p, (_, query) in zip(predictions, tasks, strict=True)]
+        before = _joined(terms)
         start = weighted(torch.stack(list(before.values())).sum(0), weight)
         self.log("val/before_adapting", start, batch_size=len(weight), sync_dist=True)
 

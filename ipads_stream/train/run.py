@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,17 @@ def train_run(run: Run) -> tuple[bool, Path]:
         resume=resume,
     )
     return finished, output
+
+
+def systems_of_splits(run: Run) -> dict[str, System]:
+    """What simulates the samples of each split of a run: not the system alone where the trainer
+    makes tasks or mixtures of it.
+
+    Raises:
+        ConfigError: measured data of the run that are not to be had.
+    """
+    streams = _streams(replace(run, config={**run.config, "device": "cpu"}))
+    return {stream.split: stream.system for stream in streams}
 
 
 def _streams(run: Run) -> tuple[Stream, Stream]:

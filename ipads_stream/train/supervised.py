@@ -63,6 +63,12 @@ def check_numbers(trainer: Any, limits: dict[str, tuple[str, float, float]]) -> 
             raise ConfigError(name, value, f"a {kind}, {bounds}")
 
 
+def refuse_rows(rows: Rows | None) -> None:
+    """Refuses measured signals, for trainers that would not look at them."""
+    if rows is not None:
+        raise ConfigError("data", f"{len(rows)} rows", "null; trainer=transfer trains on them")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Supervised:
     """AdamW with a cosine learning rate over the budget, on batches that never repeat.
@@ -116,7 +122,11 @@ class Supervised:
             system: that simulates.
             make: (system, split, batch size or None for the run's) -> stream.
             rows: measured signals of the run, where it names any.
+
+        Raises:
+            ConfigError: measured signals, which this trainer does not train on.
         """
+        refuse_rows(rows)
         return make(system, "train", None), make(system, "validation", None)
 
     def module(

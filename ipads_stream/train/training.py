@@ -15,6 +15,7 @@ from ipads_stream.core.sample import Sample
 from ipads_stream.stream.stream import Stream
 from ipads_stream.train.checkpoint import EXTRA
 from ipads_stream.train.objectives import weighted
+from ipads_stream.train.thresholds import ByRate, by_phase
 
 
 class Training(LightningModule):
@@ -43,6 +44,7 @@ class Training(LightningModule):
         self.net, self.loss, self.stream, self.config = net, loss, stream, config
         self.build_optimizer, self.rate = build_optimizer, rate
         self.next_step = 0
+        self.thresholds = ByRate()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self.build_optimizer(self.net)
@@ -57,6 +59,7 @@ class Training(LightningModule):
         assert batch.provenance is not None
         if self.stream.table.adaptive:
             self._feed_back(predictions, terms, batch)
+        self.log_dict(by_phase(predictions, batch.weight), batch_size=len(batch))
         return self.report(terms, batch, batch.weight, batch.provenance.indices)
 
     def _feed_back(
@@ -120,17 +123,24 @@ class Training(LightningModule):
         return loss
 
     def validation_step(self, batch: Sample, batch_idx: int) -> None:
-        self.report_validation(self.loss(self.net(batch.inputs), batch), batch.weight)
+        predictions = self.net(batch.inputs)
+        self.thresholds.add(predictions, batch)
+        self.report_validation(self.loss(predictions, batch), batch.weight)
 
     def report_validation(self, terms: dict[str, Tensor], weight: Tensor) -> None:
         """Logs the terms of a held-out batch, each (B,), by the weights (B,) of its samples."""
-        last = list(terms.values())[-1]
         total = torch.stack(list(terms.values())).sum(0)
         size = len(weight)
-        self.log("val/loss", weighted(total, weight), batch_size=size, sync_dist=True)
         self.log(
-            "val/last_term", weighted(last, weight), batch_size=size, prog_bar=True, sync_dist=True
+            "val/loss", weighted(total, weight), batch_size=size, prog_bar=True, sync_dist=True
         )
+        each = {f"val/loss/{name}": weighted(term, weight) for name, term in terms.items()}
+        self.log_dict(each, batch_size=size, sync_dist=True)
+
+    def on_validation_epoch_end(self) -> None:
+        shared = self.trainer.world_size > 1
+        means = self.thresholds.means(self._total if shared else None)
+        self.log_dict({f"val/{name}": mean for name, mean in means.items()})
 
     def transfer_batch_to_device(self, batch: Sample, device: Any, dataloader_idx: int) -> Sample:
         return batch  # the stream made it where it is needed

@@ -136,7 +136,11 @@ class Transfer(Supervised):
                 raise ConfigError("system", system.name, allowed)
         rows = usable_rows(rows)
         if self.samples + self.val_samples > len(rows):
-            allowed = f"with val_samples={self.val_samples} at most {len(rows)}, the rows of data"
+            most = len(rows) - self.val_samples
+            allowed = f"at most {most} (data have {len(rows)} rows, val_samples={self.val_samples})"
+            if most < 0:
+                allowed = f"fewer held out: data have {len(rows)} rows that hold a signal"
+                raise ConfigError("trainer.val_samples", self.val_samples, allowed)
             raise ConfigError("trainer.samples", self.samples, allowed)
         parts = _divided(seed, len(rows), self.val_samples)
         parts = parts[0][: max(self.samples, 1)], parts[1]

@@ -134,3 +134,9 @@ def test_conf_must_be_a_folder(tmp_path):
 def test_every_primary_file_composes():
     for path in conf_dir().glob("*.yaml"):
         assert compose(name=path.stem)
+
+
+def test_a_key_that_does_not_exist_at_the_top_is_named_with_those_that_do():
+    with pytest.raises(ConfigError, match=r"^data=None: no such key; train has seed, device"):
+        compose(["trainer=meta", "data=ubiquitin"])
+    assert compose(["trainer=transfer", "data=ubiquitin"])["data"] == "ubiquitin"

@@ -34,8 +34,8 @@ def test_schedules_have_the_rate_and_differ():
 
 
 def test_numbers_are_complete(perfect):
-    assert len(perfect.schedules) == 2 * 3 * 3
-    assert len(perfect.rows) == 2 * 3
+    assert len(perfect.schedules) == 2 * 4 * 3
+    assert len(perfect.rows) == 2 * 4
     for row in perfect.rows:
         own = [
             each["rlne"]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ipads_stream.evaluation.methods import NETWORK, REFINED, refined_methods
+from ipads_stream.evaluation.methods import NETWORK, REFINED, reconstruction_methods
 from ipads_stream.evaluation.metrics import rlne
 from ipads_stream.evaluation.refinement import LowRank, Refined, Smooth
 
@@ -129,8 +129,8 @@ def test_full_sampling_and_no_row(solver):
 
 def test_as_a_method_beside_the_network():
     full, mask, start = signals()
-    methods = refined_methods(lambda fid, mask: start)
-    assert list(methods) == [NETWORK, REFINED]
+    found = reconstruction_methods(lambda fid, mask: start)
+    methods = {name: found[name] for name in (NETWORK, REFINED)}
     estimates = {name: method(np.where(mask, full, 0), mask) for name, method in methods.items()}
     errors = {name: rlne(estimate, full) for name, estimate in estimates.items()}
     assert errors[REFINED] < 0.2 * errors[NETWORK]

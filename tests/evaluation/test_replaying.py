@@ -9,6 +9,7 @@ import pytest
 from test_synthetic import small_system
 
 from ipads_stream.core.errors import ConfigError
+from ipads_stream.evaluation.datasets import DataUnavailable
 from ipads_stream.evaluation.methods import NETWORK, fill_with_zeros
 from ipads_stream.evaluation.replaying import replay_logged
 from ipads_stream.evaluation.synthetic import synthetic_test
@@ -22,12 +23,17 @@ def build_system(config, trusted):
     return small_system()
 
 
+def build_splits(config, trusted):
+    return {"train": build_system(config, trusted), "validation": build_system(config, trusted)}
+
+
 def read_checkpoint(path):
     return {"config": RUN}
 
 
 def replayed(**config):
-    return list(replay_logged({"split": "train", **config}, build_system, read_checkpoint))
+    words = {"split": "train", **config}
+    return list(replay_logged(words, build_system, build_splits, read_checkpoint))
 
 
 @pytest.fixture
@@ -105,6 +111,28 @@ def test_an_empty_log_is_refused(run):
         replayed(run=str(run), log=str(log))
 
 
+def refuse(error):
+    def build(config, trusted):
+        raise error
+
+    return build
+
+
+def test_without_the_data_of_a_run_the_tests_can_still_be_rebuilt(run):
+    missing = refuse(ConfigError("data", "gone.npy", "a file that exists"))
+    config = {"run": str(run), "index": 1, "split": "validation"}
+    with pytest.raises(ConfigError, match=r"^data='gone.npy': a file .*only split=test can be"):
+        list(replay_logged(config, build_system, missing, read_checkpoint))
+    absent = refuse(DataUnavailable("not at hand"))
+    with pytest.raises(DataUnavailable, match=r"^not at hand; .*only split=test can be"):
+        list(replay_logged(config, build_system, absent, read_checkpoint))
+    other = refuse(ConfigError("trainer.samples", 3, "fewer"))
+    with pytest.raises(ConfigError, match=r"^trainer\.samples=3: fewer$"):
+        list(replay_logged(config, build_system, other, read_checkpoint))
+    (line,) = replay_logged({**config, "split": "test"}, build_system, missing, read_checkpoint)
+    assert line.startswith("test sample 1")
+
+
 @dataclasses.dataclass(frozen=True)
 class Spoiled:
     """The small system with values that are not finite in every third sample."""
@@ -135,7 +163,10 @@ def test_samples_that_were_not_finite_come_back_so(run, value, policy):
     log = run / "failures.jsonl"
     log.write_text("".join(json.dumps(failure) + "\n" for failure in failures))
     config = {"run": str(run), "log": str(log), "worst": 2}
-    lines = list(replay_logged(config, lambda *_: Spoiled(value), read_checkpoint))
+    splits = {"train": Spoiled(value)}
+    lines = list(
+        replay_logged(config, lambda *_: small_system(), lambda *_: splits, read_checkpoint)
+    )
     assert f"train sample 0, seed 3; inputs/fid not finite (policy {policy} at step 0)" in lines[0]
     assert "parameters agree" in lines[0] and "parameters DIFFER" in lines[1]
     arrays = np.load(run / "replay" / "train-0.npz")

@@ -341,6 +341,28 @@ def test_more_measured_samples_hold_the_fewer_and_none_is_held_out(pretrained):
     assert found[5] < found[10] < found[20]
 
 
+def test_how_many_measured_samples_there_can_be_is_told(pretrained):
+    config = compose(words(pretrained))
+    config["trusted"] = []
+    system, usable = build_run(config).system, len(usable_rows(signals()))
+    for samples, held, key, most in (
+        (usable - 11, 12, "trainer.samples", f"at most {usable - 12} "),
+        (0, usable + 1, "trainer.val_samples", f"data have {usable} rows"),
+    ):
+        with pytest.raises(ConfigError, match=most) as error:
+            Transfer(samples=samples, val_samples=held, max_steps=1).real(system, 0, signals())
+        assert error.value.key == key
+
+
+@pytest.mark.parametrize("trainer", ["supervised", "meta"])
+def test_other_trainers_refuse_measured_signals(tmp_path, small, trainer):
+    config = compose([*small, f"trainer={trainer}", "+data=signals", f"output={tmp_path / 'run'}"])
+    config["overrides"] = []
+    run = replace(build_run(config), read_rows=lambda data: signals())
+    with pytest.raises(ConfigError, match=r"^data=.*trainer=transfer"):
+        train_run(run)
+
+
 def test_fine_tuning_on_measured_rows(tmp_path, pretrained, losses):
     more = ["trainer.samples=10", "trainer.val_samples=12", "trainer.real_share=0.5"]
     fine_tune(signals(), words(pretrained, *more), tmp_path / "run")
@@ -350,7 +372,7 @@ def test_fine_tuning_on_measured_rows(tmp_path, pretrained, losses):
     fine_tune(signals(points=48), words(pretrained, *more), tmp_path / "longer")
     with pytest.raises(ConfigError, match=r"system\.points=32: 48"):
         fine_tune(signals(points=48), words(pretrained, "trainer.real_share=0.5"), tmp_path / "no")
-    with pytest.raises(ConfigError, match=r"trainer\.samples=30: .* at most 40"):
+    with pytest.raises(ConfigError, match=r"trainer\.samples=30: at most 20 \(data have 40"):
         fine_tune(signals(), words(pretrained, "trainer.samples=30"), tmp_path / "no")
 
 
