@@ -6,6 +6,8 @@
     python experiments/reproduce.py row=fixed [seeds=3] [steps=3000]        stored sets and stream
     python experiments/reproduce.py row=fig4|fig7|transfer [seeds=5] [steps=...] [processes=2]
                                                         the shift studies of conf/shift
+    python experiments/reproduce.py system=NAME [budget=small|full] [seeds=3]
+                                                        a system of quantities (systems/NAME.py)
 
 Finished networks and arms are kept under runs/reproduce and not repeated. Results are written to
 experiments/results/<row>-<budget>.json; every arm is reported, losing ones too.
@@ -13,6 +15,7 @@ experiments/results/<row>-<budget>.json; every arm is reported, losing ones too.
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from collections.abc import Sequence
@@ -30,7 +33,7 @@ from ipads_stream.config import build_run, build_system, compose
 from ipads_stream.core.files import write_text
 from ipads_stream.evaluation import datasets
 from ipads_stream.evaluation.measured import Region, measured_test
-from ipads_stream.evaluation.methods import NETWORK, reconstruction_methods
+from ipads_stream.evaluation.methods import NETWORK, REFINED, reconstruction_methods
 from ipads_stream.evaluation.metrics import confidence_interval
 from ipads_stream.evaluation.planes import Plane, read_plane, rows_between
 from ipads_stream.evaluation.synthetic import synthetic_test
@@ -76,7 +79,7 @@ def nmr1(budget: str, seeds: int, samples: int = 400) -> dict[str, Any]:
         model = load_model(trained(budget, seed))
         methods = reconstruction_methods(model)
         if seed:  # the classical methods do not change with the seed of the network
-            methods = {NETWORK: methods[NETWORK]}
+            methods = {name: methods[name] for name in (NETWORK, REFINED)}
         system = build_system(model.config)
         test = synthetic_test(system, methods, RATES, samples=samples, bar=sys.stderr.isatty())
         for row in test.rows:
@@ -122,12 +125,14 @@ def nmr2(budget: str, seeds: int, schedules: int = 10) -> dict[str, Any]:
         rows: dict[str, Any] = {}
         for seed in range(seeds):
             methods = reconstruction_methods(load_model(trained(budget, seed)))
-            slow = methods.pop("LRHM")
+            slow = {name: methods.pop(name) for name in ("LRHM", REFINED)}
             if seed:  # the classical methods do not change with the seed of the network
                 methods = {NETWORK: methods[NETWORK]}
             asked = [(methods, MEASURED_RATES, schedules)]
-            if not seed and "window" not in name:
-                asked.append(({"LRHM": slow}, (0.25,), 2))
+            if seed:
+                slow.pop("LRHM")
+            if "window" not in name:
+                asked.append((slow, (0.25,), 2))
             for used, rates, count in asked:
                 test = measured_test(plane, used, rates, schedules=count, regions=regions)
                 for row in test.rows:
@@ -237,8 +242,31 @@ def shift(name: str, seeds: int, steps: int | None, processes: int) -> dict[str,
 STUDIES = ("fig4", "fig7", "transfer")
 
 
+SYSTEM_BUDGETS = ("small", "full")
+
+
+def quantitative(options: dict[str, str]) -> int:
+    """The row of a system of quantities: network, classical methods and bound, by its own file."""
+    name, budget = options.pop("system"), options.pop("budget", "small")
+    seeds = int(options.pop("seeds", 3))
+    if options:
+        raise ConfigError("argument", next(iter(options)), "system, budget, seeds")
+    known = sorted(path.stem for path in (Path(__file__).parent / "systems").glob("[a-z]*.py"))
+    if name not in known:
+        raise ConfigError("system", name, f"one of {', '.join(known)}")
+    if budget not in SYSTEM_BUDGETS:
+        raise ConfigError("budget", budget, f"one of {', '.join(SYSTEM_BUDGETS)}")
+    module = importlib.import_module(f"systems.{name}")
+    result = module.reproduce(budget, seeds, RUNS, RESULTS)
+    write_text(RESULTS / f"{name}-{budget}.json", json.dumps(result, indent=1) + "\n")
+    print(module.table(result))
+    return 0
+
+
 def main(words: Sequence[str]) -> int:
     options = dict(word.partition("=")[::2] for word in words)
+    if "system" in options:
+        return quantitative(options)
     row, budget = options.pop("row", None), options.pop("budget", "demo")
     seeds = int(options.pop("seeds", 5 if row in STUDIES else 3))
     asked, processes = options.pop("steps", None), int(options.pop("processes", 2))

@@ -3,10 +3,10 @@
     python experiments/throughput.py [row=NAME,...] [out=FILE.json] [quick]
 
 Rows: stream (signals, hand-over), bloch (isochromats and their gradients), signal (whole images),
-epg, bloch_mcconnell, distributions; all where none is named. What a row measures says its file in
-experiments/rates/. Peers are measured where they can be imported: pip install '.[peers]'. Every row
-runs in a process of its own, one after the other. Rows that a file of results holds already and
-that are not measured again stay in it.
+epg, bloch_mcconnell, distributions, systems (of quantities: generation beside training); all where
+none is named. What a row measures says its file in experiments/rates/. Peers are measured where
+they can be imported: pip install '.[peers]'. Every row runs in a process of its own, one after the
+other. Rows that a file of results holds already and that are not measured again stay in it.
 
 "1 thread" is per second of processor time of the thread, which other work disturbs least; "2
 threads" is by the clock, on a machine that should do nothing else meanwhile.
@@ -29,7 +29,7 @@ from tqdm import tqdm
 from ipads_stream import ConfigError, __version__
 from ipads_stream.core.files import write_text
 
-ROWS = ("stream", "bloch", "signal", "epg", "bloch_mcconnell", "distributions")
+ROWS = ("stream", "bloch", "signal", "epg", "bloch_mcconnell", "distributions", "systems")
 
 
 def measured(row: str, quick: bool) -> dict[str, Any]:

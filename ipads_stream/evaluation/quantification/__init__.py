@@ -1,0 +1,1 @@
+"""Networks, classical methods and bounds on the same samples, for systems of quantities."""
