@@ -29,7 +29,9 @@ from tqdm import tqdm
 from ipads_stream import ConfigError, __version__
 from ipads_stream.core.files import write_text
 
-ROWS = ("stream", "bloch", "signal", "epg", "bloch_mcconnell", "distributions", "systems")
+ROWS = (
+    "stream", "bloch", "signal", "epg", "bloch_mcconnell", "distributions", "phantoms", "systems"
+)  # fmt: skip
 
 
 def measured(row: str, quick: bool) -> dict[str, Any]:

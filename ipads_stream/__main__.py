@@ -50,7 +50,8 @@ EXAMPLES = {
         ipads-stream preview system.snr=20 output=pictures
         ipads-stream preview 'progress=[0, 25, 100]'           samples along a curriculum
         ipads-stream preview sequence=epi sequence.TE=0.04     its diagram and k-space
-        ipads-stream preview pulseq=my.seq""",
+        ipads-stream preview pulseq=my.seq
+        ipads-stream preview phantoms=true                     shapes, textures, fields, brains""",
     "evaluate": """\
         ipads-stream evaluate checkpoint=runs/demo/run.ckpt
         ipads-stream evaluate checkpoint=runs/demo/run.ckpt data=ubiquitin
@@ -221,10 +222,17 @@ def preview(overrides: Sequence[str]) -> int:
 
     config = _compose("preview", overrides)
     systems = [word for word in overrides if _key(word).partition(".")[0] == "system"]
-    for key in ("sequence", "pulseq"):
-        if systems and config.get(key) is not None:
+    for key in ("sequence", "pulseq", "phantoms"):
+        if systems and config.get(key):
             key_given, _, value = systems[0].partition("=")
             raise ConfigError(key_given, value, f"a system, or {key}, but not both")
+    if config["phantoms"]:
+        from ipads_stream.evaluation.phantom_figures import preview_phantoms
+
+        output = Path(config["output"] or "runs/preview-phantoms")
+        for path in preview_phantoms(output, seed=config["seed"]):
+            print(path)
+        return OK
     sequence = build_sequence(config, config["trusted"])
     if sequence is not None:
         from ipads_stream.evaluation.sequence_figures import preview_sequence

@@ -43,6 +43,16 @@ def bloch_gradients():
     bloch.evolve(M, rf, torch.zeros(9, 3), 1e-4, T1=T1, T2=T2).sum().backward()
     return [x.grad.numpy() for x in (T1, T2, rf)]
 
+def template():
+    from ipads_stream.phantoms import Grid, RandomShapes, rasterized
+    from ipads_stream.phantoms.pyramid import pyramid
+    keys, shapes = Keys(0, "train", np.arange(2)), RandomShapes(number=30)
+    maps = [rasterized(shapes.draw(keys, Grid(n, (4e-3,) * len(n))), np.ones((2, 30, 2)),
+        Grid(n, (4e-3,) * len(n)), rule="add") for n in ((30, 40), (10, 12, 14))]
+    places = np.float32(np.linspace(-1, 9, 60)).reshape(1, 3, 20)
+    volume = np.arange(256, dtype=np.uint8).reshape(1, 4, 8, 8)
+    return [*maps, pyramid([volume]).sampled(np.array([0]), np.array([1.0]), places)]
+
 keys = Keys(0, "train", np.arange(100, dtype=np.uint64))
 parts = {
     "random": lambda: told(words(keys["w"], 7), normal(keys["n"], (9,))),
@@ -63,6 +73,7 @@ parts = {
         {"amplitude": 2e-6, "duration": 0.05, "gap": 0.01, "number": 5}, 3.0)),
     "signal": lambda: told(bloch.signal(gradient_echo(matrix=8), Phantom(
         np.float32(np.linspace(-0.05, 0.05, 60)).reshape(20, 3), T1=1.0, T2=0.1))),
+    "template": lambda: told(*template()),
     "epg_gradients": lambda: told(*epg_gradients()),
     "bloch_gradients": lambda: told(*bloch_gradients()),
     "bloch": lambda: told(bloch.evolve(np.tile(np.float32([0, 0, 1]), (40, 1)),
@@ -87,6 +98,7 @@ KERNELS = [
     ("epg", "train", "epg_gradients"),
     ("bloch", "signal", "bloch_gradients"),
     ("mcconnell",),
+    ("template",),
 ]
 
 

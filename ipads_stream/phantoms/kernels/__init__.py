@@ -1,0 +1,1 @@
+"""Kernels of the templates: CUDA text beside its Numba twin."""
