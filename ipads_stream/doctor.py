@@ -18,7 +18,7 @@ from ipads_stream import __version__
 REQUIRED = (
     "numpy", "scipy", "numba", "torch", "lightning", "hydra-core", "omegaconf", "einops",
     "array-api-compat", "jaxtyping", "wandb", "matplotlib", "nmrglue", "h5py", "nibabel",
-    "pooch", "pypulseq", "threadpoolctl", "tqdm",
+    "pooch", "pypulseq", "pyyaml", "threadpoolctl", "tqdm",
 )  # fmt: skip
 ARCHITECTURES = (80, 90)
 

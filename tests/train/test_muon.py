@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 
@@ -92,7 +94,15 @@ def test_a_run_trains_saves_and_resumes(tmp_path):
         assert train_run(build_run(config))[0]
         return read_checkpoint(tmp_path / name / "run.ckpt")
 
-    assert trained("run", "trainer.max_samples=96")["steps"] == 3
-    resumed = trained("run", "trainer.max_samples=192", f"resume={tmp_path / 'run' / 'run.ckpt'}")
+    first = trained("run", "trainer.max_samples=96", "trainer.log_every=2")
+    assert first["steps"] == first["stream"]["step"] == 3
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1]
+    resumed = trained(
+        "run",
+        "trainer.max_samples=192",
+        "trainer.log_every=2",
+        f"resume={tmp_path / 'run' / 'run.ckpt'}",
+    )
     assert resumed["steps"] == 6
     assert all(torch.isfinite(value).all() for value in resumed["weights"].values())

@@ -1,0 +1,1 @@
+"""Classical estimators, which networks are compared with."""

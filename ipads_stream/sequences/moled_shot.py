@@ -1,0 +1,63 @@
+"""The arguments of a MOLED sequence, as a system's configuration keeps them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence as Listed
+from dataclasses import dataclass
+
+from ipads_stream.sequences.moled import moled
+from ipads_stream.sequences.sequence import Sequence
+
+
+@dataclass(frozen=True, kw_only=True)
+class MoledShot:
+    """Several excitations, one refocusing pulse and one train of lines.
+
+    Attributes:
+        matrix: samples of a line, and lines.
+        fov: m, square.
+        flip: of each excitation, rad.
+        pulse_times: of the excitations, s from the first; None: those of sequences/moled.py.
+        refocusing_time, centre_time: of the refocusing pulse and of the train's k = 0, s.
+        offsets_x, offsets_y: of the echoes, as shares of the sampled extent; None: as there.
+        dwell: time between samples, s.
+
+    Raises:
+        ConfigError: what the scanner cannot play, by name.
+    """
+
+    matrix: int = 64
+    fov: float = 0.22
+    flip: float = math.radians(30)
+    pulse_times: Listed[float] | None = None
+    refocusing_time: float = 55e-3
+    centre_time: float = 88e-3
+    offsets_x: Listed[float] | None = None
+    offsets_y: Listed[float] | None = None
+    dwell: float = 12e-6
+
+    def __post_init__(self) -> None:
+        for name in ("pulse_times", "offsets_x", "offsets_y"):
+            value = getattr(self, name)
+            if isinstance(value, list):
+                object.__setattr__(self, name, tuple(value))
+        _ = self.sequence()
+
+    def sequence(self) -> Sequence:
+        """The blocks that are played."""
+
+        def listed(values: Listed[float] | None) -> list[float] | None:
+            return list(values) if isinstance(values, tuple) else values  # type: ignore[return-value]
+
+        return moled(
+            matrix=self.matrix,
+            fov=self.fov,
+            flip=self.flip,
+            pulse_times=listed(self.pulse_times),
+            refocusing_time=self.refocusing_time,
+            centre_time=self.centre_time,
+            offsets_x=listed(self.offsets_x),
+            offsets_y=listed(self.offsets_y),
+            dwell=self.dwell,
+        )
