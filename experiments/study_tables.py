@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+DIVERGED = 2.0  # a relative error that no estimate has: an estimate of zero has 1
+
 
 def matrix(result: Mapping[str, Any], metric: str, tests: Sequence[str] | None = None) -> str:
     """A metric by arm and test: the mean over the seeds and the change against the reference.
@@ -29,6 +31,8 @@ def matrix(result: Mapping[str, Any], metric: str, tests: Sequence[str] | None =
 def _cell(cell: Mapping[str, Any] | None, compared: Mapping[str, Any] | None, metric: str) -> str:
     if cell is None:
         return "–"
+    if metric != "r" and cell["mean"] > DIVERGED:
+        return "diverged"
     mean = f"{cell['mean']:.4f}" if metric == "r" else f"{cell['mean']:.3g}"
     if compared is None or compared["change"] is None:
         return mean
@@ -36,19 +40,6 @@ def _cell(cell: Mapping[str, Any] | None, compared: Mapping[str, Any] | None, me
         return f"{mean} (n.s.)"
     change = compared["change"]
     return f"{mean} ({change:+.4f})" if metric == "r" else f"{mean} ({100 * change:+.0f} %)"
-
-
-def thresholds(result: Mapping[str, Any]) -> str:
-    """Mean threshold of every phase, by arm and test."""
-    rows = result["thresholds"]
-    if not rows:
-        return ""
-    phases = [key for key in rows[0] if key.startswith("phase ")]
-    lines = ["| arm | sampled | " + " | ".join(phases) + " |", "|---|---|" + "---|" * len(phases)]
-    for row in rows:
-        values = " | ".join(f"{row[phase]:.3g}" for phase in phases)
-        lines.append(f"| {row['arm']} | {row['test']} | {values} |")
-    return "\n".join(lines)
 
 
 def trends(result: Mapping[str, Any]) -> str:
@@ -59,6 +50,8 @@ def trends(result: Mapping[str, Any]) -> str:
     first, last = rows[0]["sparsest"], rows[0]["densest"]
     lines = [f"| arm | from first to last phase | from {first} to {last} |", "|---|---|---|"]
     for row in rows:
+        if row["phase_change"] is None or row["rate_change"] is None:
+            continue  # diverged: no thresholds
         cells = " | ".join(_trend(row, name) for name in ("phase", "rate"))
         lines.append(f"| {row['arm']} | {cells} |")
     return "\n".join(lines)
@@ -70,12 +63,13 @@ def _trend(row: Mapping[str, Any], name: str) -> str:
     return f"{100 * row[f'{name}_change']:+.0f} %{around}"
 
 
-def budgets(result: Mapping[str, Any]) -> str:
-    """Steps, samples and processor seconds of every trained arm."""
+def budget(result: Mapping[str, Any]) -> str:
+    """One sentence on what every trained arm was given, and where it ran."""
     rows = [row for row in result["budgets"] if "steps" in row]
-    lines = ["| arm | steps | samples | processor seconds |", "|---|---|---|---|"]
-    for row in rows:
-        seconds = row["processor_seconds"]
-        told = "–" if seconds is None else f"{seconds:.0f}"
-        lines.append(f"| {row['arm']} | {row['steps']:,} | {row['samples']:,} | {told} |")
-    return "\n".join(lines)
+    steps = sorted({row["steps"] for row in rows})
+    seconds = [row["processor_seconds"] for row in rows if row["processor_seconds"] is not None]
+    given = f"{steps[0]:,}" if len(steps) == 1 else f"{steps[0]:,} to {steps[-1]:,}"
+    batch = rows[0]["samples"] // rows[0]["steps"]
+    machine = result["provenance"]["machine"]
+    spent = f", {min(seconds):.0f} to {max(seconds):.0f} s of processor" if seconds else ""
+    return f"Budget of an arm and seed: {given} steps of {batch} samples{spent} ({machine})."

@@ -8,7 +8,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_results_in_the_readme_are_generated_from_the_files():
+def test_the_results_in_the_readme_are_generated_from_the_files(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "experiments"))
     spec = importlib.util.spec_from_file_location(
         "readme_tables", ROOT / "experiments" / "readme_tables.py"
     )
