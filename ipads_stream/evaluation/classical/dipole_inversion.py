@@ -1,0 +1,285 @@
+"""Susceptibility of a field map without a network: truncated division, Tikhonov, total variation.
+
+All know the field inside a mask alone and the dipole in free space (physics/dipole.py); the field
+is taken to be that of sources inside the volume. Arrays are NumPy, batch first, in ppm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import scipy.fft
+from jaxtyping import Bool, Float
+
+from ipads_stream.core.random import Keys
+from ipads_stream.physics import dipole
+
+Maps = Float[np.ndarray, "B X Y Z"]
+Masks = Bool[np.ndarray, "B X Y Z"]
+Operator = Callable[[np.ndarray], np.ndarray]
+AXES = (-3, -2, -1)
+FLOOR = 1e-3  # of the preconditioner: largest where neither field nor smoothness tells anything
+START = 1e-3  # weight of Tikhonov's solution that total variation starts from
+
+
+TKD, TIKHONOV, TV = "TKD", "Tikhonov", "total variation"
+SETTINGS: dict[str, tuple[str, tuple[float, ...]]] = {
+    TKD: ("threshold", (0.05, 0.1, 0.15, 0.2, 0.3)),
+    TIKHONOV: ("weight", (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)),
+    TV: ("weight", (3e-5, 1e-4, 3e-4, 1e-3)),
+}
+HELD_OUT = Keys(0, "tuning of dipole inversions", np.arange(3, dtype=np.uint64))
+
+
+def classical_methods(system: Any) -> dict[str, Callable[..., dict[str, np.ndarray]]]:
+    """The three methods for a system's voxels and field, each tuned when it is first used.
+
+    Args:
+        system: as systems/qsmnet.py, whose spacing, direction and held-out volumes count.
+    """
+
+    settings: dict[str, float] = {}
+
+    def method(name: str) -> Callable[..., dict[str, np.ndarray]]:
+        def estimate(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+            if name not in settings:
+                settings[name] = tuned(system, name)
+            field, mask = inputs["field_ppm"], inputs["mask"]
+            grid = Grid(field.shape[-3:], system.spacing, system.B0_direction)
+            # One at a time: total variation holds some twenty padded volumes of each.
+            rows = [invert(name, field[n : n + 1], mask[n : n + 1], grid, settings[name])
+                    for n in range(len(field))]  # fmt: skip
+            return {"chi_ppm": np.concatenate(rows) if rows else np.zeros_like(field)}
+
+        return estimate
+
+    return {name: method(name) for name in SETTINGS}
+
+
+def invert(name: str, field_ppm: Maps, mask: Masks, grid: Grid, setting: float) -> Maps:
+    """One of the three methods by its name.
+
+    Args:
+        name: a key of SETTINGS.
+        field_ppm: measured inside the mask.
+        mask: where it was.
+        grid: of the volume.
+        setting: threshold or weight.
+    """
+    if name == TKD:
+        return truncated_division(field_ppm, mask, grid, threshold=setting)
+    if name == TIKHONOV:
+        return tikhonov(field_ppm, mask, grid, weight=setting)
+    return total_variation(field_ppm, mask, grid, weight=setting)
+
+
+def tuned(system: Any, name: str) -> float:
+    """The threshold or weight of least squared error over volumes of a split of its own.
+
+    Args:
+        system: that makes them; as it is, so widened where it is widened.
+        name: a key of SETTINGS.
+    """
+    params = system.draw(HELD_OUT, np.zeros(len(HELD_OUT.indices)))
+    sample = system.render(params, HELD_OUT, np)
+    field, mask = sample.inputs["field_ppm"], sample.inputs["mask"]
+    chi = sample.targets["chi_ppm"]
+    grid = Grid(field.shape[-3:], system.spacing, system.B0_direction)
+    power = np.maximum((chi**2).sum(AXES), 1e-12)
+
+    def error(setting: float) -> float:
+        wrong = (invert(name, field, mask, grid, setting) - chi) * mask
+        return float(np.mean((wrong**2).sum(AXES) / power))
+
+    return min(SETTINGS[name][1], key=error)
+
+
+class Grid:
+    """The padded grid on which the field of a volume does not wrap around.
+
+    Attributes:
+        kernel: D, half of it along Z, float32.
+        differences: transforms of periodic forward differences along X, Y and Z, over
+            ``spacing[0]``, which broadcast.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        spacing: tuple[float, ...],
+        B0_direction: tuple[float, ...],
+    ) -> None:
+        self.shape, self.padded, self.spacing = shape, dipole.padded(shape), spacing
+        found = dipole.free_space_kernel(shape, spacing, B0_direction)
+        self.kernel = found.astype(np.float32)
+        X, Y, Z = self.padded
+        parts = (np.fft.fftfreq(X), np.fft.fftfreq(Y), np.fft.rfftfreq(Z))
+        turns = np.meshgrid(*parts, indexing="ij", sparse=True)
+        self.differences = [
+            (np.expm1(2j * np.pi * k) * spacing[0] / d).astype(np.complex64)
+            for k, d in zip(turns, spacing, strict=True)
+        ]
+
+    def spectrum(self, maps: np.ndarray) -> np.ndarray:
+        """Transform of maps on the volume or on the padded grid, (..., X, Y, half)."""
+        return np.asarray(scipy.fft.rfftn(maps, self.padded, axes=AXES))
+
+    def space(self, spectrum: np.ndarray) -> np.ndarray:
+        """The inverse of :meth:`spectrum`, on the padded grid."""
+        return np.asarray(scipy.fft.irfftn(spectrum, self.padded, axes=AXES))
+
+    def cut(self, maps: np.ndarray) -> np.ndarray:
+        """The volume out of the padded grid."""
+        X, Y, Z = self.shape
+        return maps[..., :X, :Y, :Z]
+
+    def convolved(self, maps: np.ndarray, transfer: np.ndarray) -> np.ndarray:
+        """Maps on the volume, transformed, times a transfer function, on the volume again."""
+        return self.cut(self.space(self.spectrum(maps) * transfer))
+
+    def mean(self, transfer: np.ndarray) -> float:
+        """Mean over all wave numbers of a real, even transfer function of which half is given."""
+        point = np.zeros(self.padded, dtype=transfer.dtype)
+        point[0, 0, 0] = 1
+        return float(self.space(self.spectrum(point) * transfer)[0, 0, 0])
+
+
+def truncated_division(
+    field_ppm: Maps, mask: Masks, grid: Grid, *, threshold: float, corrected: bool = True
+) -> Maps:
+    """TKD: F^-1 E F f, E = 1 / D where |D| > t and sign(D) / t elsewhere.
+
+    Corrected, divided by the height of its point spread function, the mean of D E: else it
+    underestimates all susceptibilities by that factor.
+
+    Args:
+        field_ppm: measured inside the mask.
+        mask: where it was.
+        grid: of the volume.
+        threshold: t, above 0.
+        corrected: divide by the height of the point spread function.
+
+    Source: Shmueli et al., MRM 62:1510 (2009); correction: Schweser et al., MRM 69:1582 (2013).
+    """
+    D = grid.kernel
+    E = np.where(D < 0, -1, 1) / np.maximum(abs(D), threshold)
+    height = grid.mean(D * E) if corrected else 1.0
+    found = grid.cut(grid.space(grid.spectrum(field_ppm * mask) * E)) / height
+    return np.asarray(found * mask, dtype=np.float32)
+
+
+def tikhonov(
+    field_ppm: Maps, mask: Masks, grid: Grid, *, weight: float, iterations: int = 20
+) -> Maps:
+    """argmin |W (f - D x)|^2 + weight |grad x|^2, x = 0 outside the mask, by conjugate gradients.
+
+    They are preconditioned with the closed form 1 / (D^2 + weight |k|^2) that needs no mask.
+
+    Args:
+        field_ppm: measured inside the mask.
+        mask: W.
+        grid: of the volume.
+        weight: of the squared gradient (ppm per voxel along X).
+        iterations: of conjugate gradients, from 0.
+
+    Source: de Rochefort et al., MRM 63:194 (2010), without the weights of edges.
+    """
+    inside = mask.astype(np.float32)
+    smooth = np.float32(weight) * sum(abs(d) ** 2 for d in grid.differences)
+    closed = 1 / (grid.kernel**2 + smooth + np.float32(FLOOR))
+
+    def normal(x: np.ndarray) -> np.ndarray:
+        implied = grid.convolved(inside * grid.convolved(x, grid.kernel), grid.kernel)
+        return (implied + grid.convolved(x, smooth)) * inside
+
+    return conjugate_gradients(
+        normal,
+        grid.convolved(inside * field_ppm, grid.kernel) * inside,
+        iterations,
+        lambda r: grid.convolved(r, closed) * inside,
+    )
+
+
+def conjugate_gradients(
+    operator: Operator, right: Maps, iterations: int, preconditioner: Operator
+) -> Maps:
+    """Solve ``operator(x) = right`` per sample, from 0; both maps are symmetric and positive.
+
+    Args:
+        operator, preconditioner: (B, X, Y, Z) to the same.
+        right: (B, X, Y, Z).
+        iterations: how many; a sample that is solved stays as it is.
+    """
+    x, r, p = np.zeros_like(right), right.copy(), np.zeros_like(right)
+    before = np.ones((len(right), 1, 1, 1), right.dtype)
+    for _ in range(iterations):
+        z = preconditioner(r)
+        now = _dot(r, z)
+        p = z + np.divide(now, before, out=np.zeros_like(now), where=before > 0) * p
+        q = operator(p)
+        curvature = _dot(p, q)
+        step = np.divide(now, curvature, out=np.zeros_like(now), where=curvature > 0)
+        x, r, before = x + step * p, r - step * q, now
+    return np.asarray(x, dtype=right.dtype)
+
+
+def total_variation(
+    field_ppm: Maps,
+    mask: Masks,
+    grid: Grid,
+    *,
+    weight: float,
+    iterations: int = 40,
+    coupling: float = 0.3,
+) -> Maps:
+    """argmin 1/2 |W (f - D x)|^2 + weight sum |grad x|_1, by alternating directions (ADMM).
+
+    With v = grad x and u = D x, each step has a closed form: x in k-space, v by shrinkage, u point
+    by point, which lets the mask stand. It starts from Tikhonov's solution. The penalty of u is 1,
+    that of v ``weight`` over the shrinkage, which follows the field of each sample: the result does
+    not depend on it, the number of iterations does.
+
+    Args:
+        field_ppm: measured inside the mask.
+        mask: W.
+        grid: of the volume.
+        weight: of total variation, ppm.
+        iterations: of the three steps.
+        coupling: shrinkage of gradients, as a share of the field's root mean square in the mask.
+
+    Source: Milovic et al., MRM 80:814 (2018); Bilgic et al., MRM 72:1444 (2014).
+    """
+    D, size = grid.kernel, mask.sum(AXES, keepdims=True)
+    power = ((field_ppm * mask) ** 2).sum(AXES, keepdims=True) / np.maximum(size, 1)
+    shrinkage = (coupling * np.sqrt(np.where(power > 0, power, 1.0))).astype(np.float32)
+    mu = np.float32(weight) / shrinkage
+    W = np.zeros((len(mask), *grid.padded), np.float32)
+    grid.cut(W)[...] = mask
+    f = np.zeros_like(W)
+    grid.cut(f)[...] = field_ppm * mask
+    differences = grid.differences
+    inverse = 1 / (D**2 + mu * sum(abs(d) ** 2 for d in differences) + 1e-9)
+    x = grid.spectrum(tikhonov(field_ppm, mask, grid, weight=START))
+    u = np.where(W > 0, f, grid.space(D * x))
+    v = [grid.space(d * x) for d in differences]
+    u_dual, v_dual = np.zeros_like(f), [np.zeros_like(f) for _ in AXES]
+    for _ in range(iterations):
+        right = D * grid.spectrum(u - u_dual)
+        for d, a, b in zip(differences, v, v_dual, strict=True):
+            right = right + mu * np.conj(d) * grid.spectrum(a - b)
+        x = right * inverse
+        for axis, d in enumerate(differences):
+            slope = grid.space(d * x)
+            moved = slope + v_dual[axis]
+            v[axis] = np.sign(moved) * np.maximum(abs(moved) - shrinkage, 0)
+            v_dual[axis] = moved - v[axis]
+        implied = grid.space(D * x)
+        u = (W * f + implied + u_dual) / (W + 1)
+        u_dual = u_dual + implied - u
+    return np.asarray(grid.cut(grid.space(x)) * mask, dtype=np.float32)
+
+
+def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.sum(a * b, axis=AXES, keepdims=True)
