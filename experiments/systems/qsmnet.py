@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from qsmnet_measured import measured_maps
+from systems._qsmnet_measured import measured_maps
 from training import trained
 
 from ipads_stream import load_model, load_system
