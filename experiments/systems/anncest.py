@@ -139,8 +139,11 @@ def _protocol(system: Any, voxels: int = 200) -> dict[str, Any]:
 
 def _figure(made: Comparison, path: Path) -> None:
     """Concentration and exchange against truth, by method."""
+    from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
+
     methods = (z_spectra.LORENTZIAN, z_spectra.MODEL, NETWORK, z_spectra.POSTERIOR)
     colours = ("#e69f00", "#0072b2", "#d55e00", "#000000")
+    ticks = {"PCr": (10, 20, 40, 60), "exchange": (40, 100, 200, 400)}
     with drawing(path, 2, 4, height=5.2) as axes:
         for row, (name, unit) in enumerate((("PCr", "mM"), ("exchange", "Hz"))):
             ends = np.array([made.quantities[name].low, made.quantities[name].high])
@@ -151,6 +154,10 @@ def _figure(made: Comparison, path: Path) -> None:
                             markersize=2.5, alpha=0.5, color=colour)  # fmt: skip
                 axis.plot(ends, ends, color="#8c8c8c", linewidth=0.9)
                 axis.set(title=method, xlabel=f"true {name} ({unit})")
+                for side in (axis.xaxis, axis.yaxis):
+                    side.set_minor_locator(NullLocator())
+                    side.set_major_locator(FixedLocator(ticks[name]))
+                    side.set_major_formatter(ScalarFormatter())
             axes[row, 0].set_ylabel(f"estimated {name} ({unit})")
 
 

@@ -15,7 +15,7 @@ from ipads_stream.evaluation.shift_scores import METRICS
 from ipads_stream.shift.overrides import flat
 from ipads_stream.shift.study import Adapted, Measured, Solved, Study, Variant, slug
 
-SOLVERS = ("low-rank", "smooth")
+SOLVERS = ("low-rank", "smooth", "lines")
 LOSSES = ("hidden", "supervised")
 NAME = re.compile(r"[\w.+ %,=-]+")
 KEYS = {

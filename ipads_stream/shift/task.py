@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -21,7 +21,8 @@ from ipads_stream.evaluation.measured import Region
 from ipads_stream.evaluation.methods import IST, LRHM, ZERO_FILLING, Method, fill_with_zeros
 from ipads_stream.evaluation.model import Model
 from ipads_stream.evaluation.planes import Plane, read_plane, rows_between
-from ipads_stream.evaluation.refinement import LowRank, Refined, Smooth
+from ipads_stream.evaluation.refinement import LowRank, Refine, Refined, Smooth
+from ipads_stream.evaluation.refinement_lines import Lines
 from ipads_stream.evaluation.shift_scores import (
     METRICS,
     Scores,
@@ -45,7 +46,7 @@ CLASSICAL: dict[str, Method] = {
     IST: iterative_soft_threshold.reconstruct,
     LRHM: low_rank_hankel.reconstruct,
 }
-SOLVE = {"low-rank": LowRank, "smooth": Smooth}
+SOLVE: dict[str, Callable[[], Refine]] = {"low-rank": LowRank, "smooth": Smooth, "lines": Lines}
 
 
 class BusyError(RuntimeError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,12 @@ README = (Path(__file__).parents[2] / "README.md").read_text()
 
 def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", README, re.S)
+
+
+def commands_of(program):
+    """Words after the program, of every line of the shell blocks that calls it."""
+    lines = "".join(blocks("sh")).replace("\\\n", " ").splitlines()
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith(program)]
 
 
 def test_the_python_example(tmp_path, monkeypatch):
@@ -48,13 +55,8 @@ def test_the_example_of_a_sequence(tmp_path, monkeypatch):
 
 def test_a_system_of_ones_own(tmp_path):
     (module,) = [block for block in blocks("python") if "class Decay" in block]
-    (yaml,) = blocks("yaml")
-    commands = [
-        line.split()[1:]
-        for block in blocks("sh")
-        for line in block.splitlines()
-        if "conf=myconf" in line
-    ]
+    (yaml,) = [block for block in blocks("yaml") if "mylab.decay" in block]
+    commands = [words for words in commands_of("ipads-stream") if "system=decay" in words]
     (tmp_path / "mylab").mkdir()
     (tmp_path / "mylab" / "__init__.py").touch()
     (tmp_path / "mylab" / "decay.py").write_text(module)
@@ -64,20 +66,32 @@ def test_a_system_of_ones_own(tmp_path):
     script = Path(sys.executable).with_name("ipads-stream")  # as a user calls it
     for words in commands:
         quick = ["seconds=0.05"] if words[0] == "bench" else ["samples=50"]
-        line = [str(script), *(word.strip("'") for word in words), *quick]
+        line = [str(script), *words, *quick]
         done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert "samples.png" in done.stdout or words[0] == "bench"
+
+
+def test_the_study_of_ones_own(tmp_path):
+    from ipads_stream.config import compose
+    from ipads_stream.shift.reading import read_study
+
+    (yaml,) = [block for block in blocks("yaml") if "test_seed" in block]
+    (tmp_path / "shift").mkdir()
+    (tmp_path / "shift" / "decays.yaml").write_text(yaml)
+    study = read_study(compose(["shift=decays"], name="shift", conf=tmp_path))
+    for test in study.tests:
+        study.test_system(test)
+    assert list(study.arms) == ["slow", "wide", "slow, fine-tuned"]
 
 
 def test_every_command_names_a_verb_and_keys_that_exist():
     from ipads_stream.__main__ import VERBS
     from ipads_stream.config import compose
 
-    lines = [line for block in blocks("sh") for line in block.splitlines()]
-    commands = [line.split() for line in lines if line.startswith("ipads-stream")]
+    commands = commands_of("ipads-stream")
     assert len(commands) >= 8
-    for _, verb, *words in commands:
+    for verb, *words in commands:
         assert verb in VERBS
         if verb != "doctor" and not any(word.startswith("conf=") for word in words):
             compose(words, name=verb.replace("-", "_"))
