@@ -37,7 +37,8 @@ class Refinement:
     """What a solver made of a start, and how it got there.
 
     Attributes:
-        estimate: equal to the measured points where there are any, (rows, points).
+        estimate: equal to the measured points where there are any, unless the solver trusts them
+            less (``Lines.measured``), (rows, points).
         changes: ||x_k - x_(k-1)|| / ||x_k|| of every pass, (passes, rows).
         residuals: ||l - y|| / ||y|| over the sampled points, l what the prior made of the signal
             before data consistency, (passes, rows).
