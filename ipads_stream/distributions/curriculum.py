@@ -85,7 +85,8 @@ class Curriculum(Distribution):
         if np.size(share) > np.size(u):
             u = np.broadcast_to(u, share.shape)
         start, end = self.start.quantile(u, given), self.end.quantile(u, given)
-        if start.shape == end.shape and share.shape == (len(start), *(1,) * (start.ndim - 1)):
+        of_samples = start.shape[:1] + (1,) * (start.ndim - 1)
+        if start.ndim and start.shape == end.shape and share.shape == of_samples:
             x = np.empty(start.shape)  # one share for all draws of a sample
             shape = share.size, -1
             _mix(share.reshape(-1), start.reshape(shape), end.reshape(shape), x.reshape(shape))
