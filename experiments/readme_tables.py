@@ -198,7 +198,9 @@ def quantitative() -> str:
     return f"""
 **Quantitative systems**: network, classical methods and, where there is one, the Cramer-Rao bound
 on the same simulated samples; small budget (minutes of training on two cores). Intervals are of
-95 %: over trainings (Student), of methods that are not trained over samples (bootstrap).
+95 %: over trainings (Student), of methods that are not trained over samples (bootstrap). Slow
+methods saw the first of the samples; ratios are of the same samples. Times were taken beside other
+work and vary by a factor of a few.
 `python experiments/reproduce.py system=NAME budget=small` makes them, `budget=full` is for a GPU.
 
 {chr(10).join(f"{table}{chr(10)}" for table in tables)}"""

@@ -180,6 +180,12 @@ def table(result: dict[str, Any]) -> str:
             faster = of[z_spectra.MODEL]["seconds_per_sample"] / of[NETWORK]["seconds_per_sample"]
             cells += [f"{faster:.0f}x"]
             lines.append(f"| {name} | {snr.removeprefix('SNR ')} | " + " | ".join(cells) + " |")
+    others = "; ".join(
+        f"SNR {snr.removeprefix('SNR ')}: {of[f'df_ppm {z_spectra.POSTERIOR}']['mean']:.3f} and "
+        f"{of[f'B1 {z_spectra.POSTERIOR}']['mean']:.3f}"
+        for snr, of in result["ratios"].items()
+    )
+    lines += ["", f"B0 and B1, RMSE of the network over the posterior mean's: {others}."]
     tests = list(result["shift"])
     lines += ["", f"| SNR {SHIFT_SNR}: log-RMSE of PCr, exchange; RMSE of B0 (ppm) | "
               + " | ".join(tests) + " |", "|---" * (1 + len(tests)) + "|"]  # fmt: skip

@@ -87,8 +87,10 @@ def test_tikhonov_solves_its_equation():
     field = grid.convolved(truth, grid.kernel)
     weight = np.where(truth > 0, 0.0, 1.0).astype(np.float32) * mask
     field = np.where(weight > 0, field, 99.0)  # what has no weight does not matter
-    maps = iron_oxide.tikhonov(field, weight, mask, grid, smoothness=1e-5)
-    same = iron_oxide.tikhonov(weight * field, weight, mask, grid, smoothness=1e-5)
+    maps = iron_oxide.tikhonov(field, mask, grid, weight=1e-5, confidence=weight, iterations=30)
+    same = iron_oxide.tikhonov(
+        weight * field, mask, grid, weight=1e-5, confidence=weight, iterations=30
+    )
     assert np.array_equal(maps, same)
     assert np.linalg.norm(maps - truth) < 0.8 * np.linalg.norm(truth)
     wrong = weight * (grid.convolved(maps, grid.kernel) - field)

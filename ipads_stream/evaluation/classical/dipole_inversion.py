@@ -171,32 +171,40 @@ def truncated_division(
 
 
 def tikhonov(
-    field_ppm: Maps, mask: Masks, grid: Grid, *, weight: float, iterations: int = 20
+    field_ppm: Maps,
+    mask: Masks,
+    grid: Grid,
+    *,
+    weight: float,
+    confidence: Maps | None = None,
+    iterations: int = 20,
 ) -> Maps:
     """argmin |W (f - D x)|^2 + weight |grad x|^2, x = 0 outside the mask, by conjugate gradients.
 
     They are preconditioned with the closed form 1 / (D^2 + weight |k|^2) that needs no mask.
 
     Args:
-        field_ppm: measured inside the mask.
-        mask: W.
+        field_ppm: measured inside the mask; x comes in its unit.
+        mask: where sources may lie.
         grid: of the volume.
         weight: of the squared gradient (ppm per voxel along X).
+        confidence: W, 0 to 1; None: 1 inside the mask.
         iterations: of conjugate gradients, from 0.
 
     Source: de Rochefort et al., MRM 63:194 (2010), without the weights of edges.
     """
     inside = mask.astype(np.float32)
+    squared = inside if confidence is None else confidence**2
     smooth = np.float32(weight) * sum(abs(d) ** 2 for d in grid.differences)
     closed = 1 / (grid.kernel**2 + smooth + np.float32(FLOOR))
 
     def normal(x: np.ndarray) -> np.ndarray:
-        implied = grid.convolved(inside * grid.convolved(x, grid.kernel), grid.kernel)
+        implied = grid.convolved(squared * grid.convolved(x, grid.kernel), grid.kernel)
         return (implied + grid.convolved(x, smooth)) * inside
 
     return conjugate_gradients(
         normal,
-        grid.convolved(inside * field_ppm, grid.kernel) * inside,
+        grid.convolved(squared * field_ppm, grid.kernel) * inside,
         iterations,
         lambda r: grid.convolved(r, closed) * inside,
     )

@@ -19,9 +19,8 @@ from ipads_stream.acquisition.phase_unwrapping import unwrapped
 from ipads_stream.core.random import Keys
 from ipads_stream.evaluation.classical.dipole_inversion import (
     AXES,
-    FLOOR,
     Grid,
-    conjugate_gradients,
+    tikhonov,
     truncated_division,
 )
 
@@ -150,36 +149,8 @@ def _linear(
     field = (-phase / (2 * math.pi * turns)).astype(np.float32) * mask
     if name == TKD:
         return truncated_division(field, mask, grid, threshold=setting)
-    return tikhonov(field, weight, mask, grid, smoothness=setting)
-
-
-def tikhonov(field: Maps, weight: Maps, mask: Masks, grid: Grid, *, smoothness: float) -> Maps:
-    """argmin |W (f - D x)|^2 + smoothness |grad x|^2, x = 0 outside the mask.
-
-    As dipole_inversion.tikhonov, with weights W that are not the mask: sources lie where the phase
-    is noise.
-
-    Args:
-        field: f, in the unit of x.
-        weight: W, 0 to 1.
-        mask: where sources may lie.
-        grid: of the volume.
-        smoothness: of x.
-    """
-    inside, squared = mask.astype(np.float32), weight**2
-    smooth = np.float32(smoothness) * sum(abs(d) ** 2 for d in grid.differences)
-    closed = 1 / (grid.kernel**2 + smooth + np.float32(FLOOR))
-
-    def normal(x: np.ndarray) -> np.ndarray:
-        implied = grid.convolved(squared * grid.convolved(x, grid.kernel), grid.kernel)
-        return (implied + grid.convolved(x, smooth)) * inside
-
-    return conjugate_gradients(
-        normal,
-        grid.convolved(squared * field, grid.kernel) * inside,
-        ITERATIONS,
-        lambda r: grid.convolved(r, closed) * inside,
-    )
+    # Sources lie where the phase is noise: weights, and not the mask alone.
+    return tikhonov(field, mask, grid, weight=setting, confidence=weight, iterations=ITERATIONS)
 
 
 def nonlinear(
