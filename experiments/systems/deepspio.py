@@ -32,7 +32,7 @@ from ipads_stream.evaluation.quantification.scores import over_seeds
 WAVELET, DIRECT = "wavelet decoders", "direct decoder"
 ARMS = {WAVELET: "deepspio", DIRECT: "deepspio_direct"}
 SETTINGS = {
-    "small": ["trainer.max_steps=1500", "trainer.precision=bf16-mixed"],
+    "small": ["trainer.max_steps=3000", "trainer.precision=bf16-mixed"],
     "full": ["trainer.max_steps=100000", "stream.batch_size=16", "net.widths=[32,64,128]"],
 }
 FULL = {WAVELET: "net.decoder=32", DIRECT: "net.decoder=[80,40]"}

@@ -53,9 +53,9 @@ EDGE, FREQUENCIES = 1.25, 641  # of the tabulated profile: bandwidths to either 
 class DeepSPIO:
     """Spots of particles in a body, and the gradient echoes of slices through them.
 
-    Inputs: ``image`` (B, X, Y, Z) complex, slices along Z, over its own size and with its mean
-    phase removed, 0 outside the mask; ``mask`` (B, X, Y, Z), the body. Targets: ``concentration``
-    of iron (B, X, Y, Z), ``mask``.
+    Inputs: ``image`` (B, X, Y, Z) complex, slices along Z, over its own size and without the plane
+    of its phase, 0 outside the mask; ``mask`` (B, X, Y, Z), the body. Targets: ``concentration`` of
+    iron (B, X, Y, Z), ``mask``.
 
     Attributes:
         concentration: of iron in a spot, mol/m^3.
@@ -258,8 +258,11 @@ class DeepSPIO:
 
 
 def normalised(image: Any, mask: Any, xp: Any) -> Arrays:
-    """The network's inputs: S over sum |S|^2 / sum |S|, which voids do not change much, with the
-    phase of sum S |S| taken away; 0 outside the mask.
+    """The network's inputs: S over sum |S|^2 / sum |S|, which voids do not change much, without the
+    plane of its phase; 0 outside the mask.
+
+    The plane turns along each axis by the angle of sum S(n + 1) S(n)*, most of which shim and
+    receiver are, and leaves no phase to sum S |S|: weak iron would be hidden under it.
 
     Args:
         image: (B, X, Y, Z), of any unit and phase.
@@ -268,6 +271,13 @@ def normalised(image: Any, mask: Any, xp: Any) -> Arrays:
     """
     axes = (1, 2, 3)
     inside = xp.where(mask, image, xp.zeros_like(image))
+    for axis in axes:
+        ahead, behind = (slice(1, None), slice(None, -1))
+        place = (slice(None),) * axis
+        turning = inside[(*place, ahead)] * xp.conj(inside[(*place, behind)])
+        angle = xp.angle(xp.sum(turning, axis=axes, keepdims=True))
+        steps = xp.arange(image.shape[axis], dtype=xp.float32).reshape((-1, *(1,) * (3 - axis)))
+        inside = inside * xp.exp(-1j * angle * steps)
     size = xp.abs(inside)
     total = xp.maximum(xp.sum(size, axis=axes, keepdims=True), 1e-30)
     mean = xp.sum(inside * size, axis=axes, keepdims=True)

@@ -7,7 +7,15 @@ import pytest
 import torch
 
 from ipads_stream.core.errors import ConfigError
-from ipads_stream.nets.dipole_unrolled import DipoleUnrolled, convolved, tikhonov
+from ipads_stream.evaluation.classical import dipole_inversion
+from ipads_stream.nets.dipole_iterations import (
+    convolved,
+    kernels,
+    noise_level,
+    tikhonov,
+    total_variation,
+)
+from ipads_stream.nets.dipole_unrolled import DipoleUnrolled
 from ipads_stream.nets.field_scale import Fixed, RootMeanSquare
 from ipads_stream.nets.unet3d import UNet3D
 from ipads_stream.physics import dipole
@@ -17,7 +25,7 @@ SPACING = (1e-3, 1e-3, 1.5e-3)
 
 
 def unrolled(**options):
-    settings = {"steps": 2, "width": 6, "memory": 2, "start": 6} | options
+    settings = {"steps": 2, "width": 6, "memory": 2, "start": 3, "variation": 4} | options
     with torch.random.fork_rng():
         torch.manual_seed(0)
         net = DipoleUnrolled(outputs=OUTPUTS, spacing=SPACING, **settings)
@@ -47,10 +55,9 @@ def test_the_convolution_is_that_of_the_physics():
 
 def test_conjugate_gradients_solve_the_normal_equations():
     """Against the dense matrix on a few voxels."""
-    net = unrolled()
     given = inputs((1, 5, 4, 4))
     field, mask = given["field_ppm"].double(), given["mask"].double()
-    D, roughness = (kernel.double() for kernel in net._kernels(given["field_ppm"]))
+    D, roughness = kernels(field, SPACING, (0, 0, 1))
     size, weight = field.numel(), 0.05
     units = torch.eye(size, dtype=torch.double).reshape(size, *field.shape[1:])
     A = convolved(units, D).reshape(size, size)
@@ -114,13 +121,53 @@ def test_a_field_of_nothing_has_a_map_of_nothing():
     assert Fixed(0.3)(nothing["field_ppm"], given["mask"].float()).shape == (2, 1, 1, 1)
 
 
-def test_before_training_it_gives_tikhonov_s_solution():
-    net = DipoleUnrolled(outputs=OUTPUTS, spacing=SPACING, steps=2, width=4, memory=1)
+@pytest.mark.parametrize("variation", [0, 5])
+def test_before_training_it_gives_what_it_starts_from(variation):
+    net = DipoleUnrolled(outputs=OUTPUTS, spacing=SPACING, steps=2, width=4, variation=variation)
     given = inputs()
-    D, roughness = net._kernels(given["field_ppm"])
-    expected = tikhonov(given["field_ppm"], given["mask"].float(), D, roughness, 1e-3, 10)
+    field, mask = given["field_ppm"], given["mask"].float()
+    D, roughness = kernels(field, SPACING, (0, 0, 1))
+    expected = tikhonov(field, mask, D, roughness, 0.01, 3)
+    if variation:
+        weight = 0.03 * noise_level(field, mask)
+        expected = total_variation(field, mask, expected, D, roughness, weight, 5, SPACING)
+        missing = (field - convolved(expected, D)) * mask
+        expected = expected + tikhonov(missing, mask, D, roughness, 0.01, 3)
     assert torch.allclose(net(given)["chi_ppm"], expected, atol=1e-6)
     assert np.abs(expected.numpy()).max() > 0
+
+
+def test_total_variation_ends_where_the_classical_method_does():
+    """Two implementations with other penalties: the same minimum, of which cost and map tell."""
+    shape = (1, 12, 11, 10)
+    mask = np.zeros(shape, dtype=bool)
+    mask[:, 1:-1, 1:-1, 1:-1] = True
+    chi = np.zeros(shape, np.float32)
+    chi[:, 3:6, 3:8, 2:6], chi[:, 7:9, 4:9, 5:8] = 0.1, -0.2
+    noise = np.random.default_rng(0).normal(0, 5e-4, shape).astype(np.float32)
+    field = (dipole.field(chi, SPACING, (0, 0, 1)) + noise) * mask
+    grid = dipole_inversion.Grid(shape[1:], SPACING, (0.0, 0.0, 1.0))
+    weight = 2e-4
+    expected = dipole_inversion.total_variation(field, mask, grid, weight=weight, iterations=400)
+    f, W = torch.from_numpy(field), torch.from_numpy(mask).float()
+    D, roughness = kernels(f, SPACING, (0.0, 0.0, 1.0))
+    of = torch.full((1, 1, 1, 1), weight)
+    found = total_variation(f, W, torch.zeros_like(f), D, roughness, of, 400, SPACING)
+    assert np.linalg.norm(found.numpy() - expected) < 0.02 * np.linalg.norm(expected)
+    assert np.linalg.norm(expected - chi) < 0.35 * np.linalg.norm(chi)
+
+
+def test_the_noise_level_is_that_of_the_noise():
+    shape = (2, 20, 20, 20)
+    mask = torch.zeros(shape)
+    mask[:, 2:-2, 2:-2, 2:-2] = 1
+    generator = torch.Generator().manual_seed(3)
+    sigma = torch.tensor([1e-3, 4e-3])[:, None, None, None]
+    x = torch.linspace(-1, 1, 20)
+    smooth = 0.05 * (x[:, None, None] ** 2 - x[None, :, None] * x)[None]
+    found = noise_level((smooth + sigma * torch.randn(shape, generator=generator)) * mask, mask)
+    assert torch.allclose(found, sigma, rtol=0.1)
+    assert not noise_level(smooth.expand(shape), torch.zeros(shape)).any()
 
 
 @pytest.mark.parametrize(
@@ -129,6 +176,9 @@ def test_before_training_it_gives_tikhonov_s_solution():
         ({"steps": 0}, "steps=0"),
         ({"activation": "relu6"}, "activation='relu6'"),
         ({"rho": -1.0}, "rho=-1.0"),
+        ({"strictness": 0.0}, "strictness=0.0"),
+        ({"variation": -1}, "variation=-1"),
+        ({"memory": 0}, "memory=0"),
         ({"dilations": []}, "dilations"),
     ],
 )

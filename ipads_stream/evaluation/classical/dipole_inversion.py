@@ -22,13 +22,15 @@ Operator = Callable[[np.ndarray], np.ndarray]
 AXES = (-3, -2, -1)
 FLOOR = 1e-3  # of the preconditioner: largest where neither field nor smoothness tells anything
 START = 1e-3  # weight of Tikhonov's solution that total variation starts from
+PENALTY = 0.1  # of what takes the place of the field in total variation; the data have 1
+RELAXATION = 1.7  # of its steps
 
 
 TKD, TIKHONOV, TV = "TKD", "Tikhonov", "total variation"
 SETTINGS: dict[str, tuple[str, tuple[float, ...]]] = {
     TKD: ("threshold", (0.05, 0.1, 0.15, 0.2, 0.3)),
     TIKHONOV: ("weight", (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)),
-    TV: ("weight", (3e-5, 1e-4, 3e-4, 1e-3)),
+    TV: ("weight", (1e-5, 3e-5, 1e-4, 3e-4, 1e-3)),
 }
 HELD_OUT = Keys(0, "tuning of dipole inversions", np.arange(3, dtype=np.uint64))
 
@@ -245,9 +247,10 @@ def total_variation(
     """argmin 1/2 |W (f - D x)|^2 + weight sum |grad x|_1, by alternating directions (ADMM).
 
     With v = grad x and u = D x, each step has a closed form: x in k-space, v by shrinkage, u point
-    by point, which lets the mask stand. It starts from Tikhonov's solution. The penalty of u is 1,
-    that of v ``weight`` over the shrinkage, which follows the field of each sample: the result does
-    not depend on it, the number of iterations does.
+    by point, which lets the mask stand. It starts from Tikhonov's solution. The penalty of v is
+    ``weight`` over the shrinkage, which follows the field of each sample. The minimum depends on
+    neither penalty, the number of iterations does: with that of u at 1 and without over-relaxation
+    40 iterations ended at 1.1 to 2.2 times the NRMSE of volumes with little noise.
 
     Args:
         field_ppm: measured inside the mask.
@@ -257,7 +260,8 @@ def total_variation(
         iterations: of the three steps.
         coupling: shrinkage of gradients, as a share of the field's root mean square in the mask.
 
-    Source: Milovic et al., MRM 80:814 (2018); Bilgic et al., MRM 72:1444 (2014).
+    Source: Milovic et al., MRM 80:814 (2018); Bilgic et al., MRM 72:1444 (2014); over-relaxed:
+    Boyd et al., Foundations and Trends in Machine Learning 3:1 (2011), 3.4.3.
     """
     D, size = grid.kernel, mask.sum(AXES, keepdims=True)
     power = ((field_ppm * mask) ** 2).sum(AXES, keepdims=True) / np.maximum(size, 1)
@@ -268,23 +272,23 @@ def total_variation(
     f = np.zeros_like(W)
     grid.cut(f)[...] = field_ppm * mask
     differences = grid.differences
-    inverse = 1 / (D**2 + mu * sum(abs(d) ** 2 for d in differences) + 1e-9)
+    inverse = 1 / (PENALTY * D**2 + mu * sum(abs(d) ** 2 for d in differences) + 1e-9)
     x = grid.spectrum(tikhonov(field_ppm, mask, grid, weight=START))
     u = np.where(W > 0, f, grid.space(D * x))
     v = [grid.space(d * x) for d in differences]
     u_dual, v_dual = np.zeros_like(f), [np.zeros_like(f) for _ in AXES]
     for _ in range(iterations):
-        right = D * grid.spectrum(u - u_dual)
+        right = PENALTY * D * grid.spectrum(u - u_dual)
         for d, a, b in zip(differences, v, v_dual, strict=True):
             right = right + mu * np.conj(d) * grid.spectrum(a - b)
         x = right * inverse
         for axis, d in enumerate(differences):
-            slope = grid.space(d * x)
+            slope = RELAXATION * grid.space(d * x) + (1 - RELAXATION) * v[axis]
             moved = slope + v_dual[axis]
             v[axis] = np.sign(moved) * np.maximum(abs(moved) - shrinkage, 0)
             v_dual[axis] = moved - v[axis]
-        implied = grid.space(D * x)
-        u = (W * f + implied + u_dual) / (W + 1)
+        implied = RELAXATION * grid.space(D * x) + (1 - RELAXATION) * u
+        u = (W * f + PENALTY * (implied + u_dual)) / (W + PENALTY)
         u_dual = u_dual + implied - u
     return np.asarray(grid.cut(grid.space(x)) * mask, dtype=np.float32)
 
