@@ -46,7 +46,7 @@ ARMS: dict[str, tuple[str, ...]] = {
 }
 BEST = "dipole steps, widened"
 SETTINGS: dict[str, tuple[str, ...]] = {
-    "small": ("trainer.max_steps=500", "system.shape=[24,24,24]", "trainer.precision=bf16-mixed"),
+    "small": ("trainer.max_steps=600", "system.shape=[24,24,24]", "trainer.precision=bf16-mixed"),
     "full": ("trainer.max_steps=100000", "system.shape=[64,64,64]", "stream.batch_size=8"),
 }
 FULL = {"qsmnet": ("net.widths=[32,64,128,256,512]", "net.kernel=5"),

@@ -75,7 +75,7 @@ class DipoleUnrolled(nn.Module):
         rho: float = 0.02,
         start: int = 3,
         smoothness: float = 0.01,
-        variation: int = 18,
+        variation: int = 24,
         strictness: float = 0.03,
         bias: bool = False,
         activation: str = "leaky_relu",
