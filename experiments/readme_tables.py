@@ -7,33 +7,17 @@ The text between the two marks is generated; a test compares it with the files.
 
 from __future__ import annotations
 
-import importlib
-import json
-from pathlib import Path
 from typing import Any
 
 import study_tables
+from quantity_tables import quantitative
+from result_files import ROOT, load, table
 
 from ipads_stream.core.files import write_text
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "experiments" / "results"
 START, END = "<!-- results -->", "<!-- end of results -->"
 PEERS = ("torchsim", "blochsim")
 METHODS = ("zero-filling", "IST", "LRHM", "network", "network + low rank")
-
-
-def load(name: str) -> dict[str, Any]:
-    """One file of results; empty where it has not been made yet."""
-    path = RESULTS / f"{name}.json"
-    return json.loads(path.read_text()) if path.is_file() else {}
-
-
-def table(head: list[str], rows: list[list[str]]) -> str:
-    """A markdown table."""
-    lines = ["| " + " | ".join(cells) + " |" for cells in (head, *rows)]
-    lines.insert(1, "|" + "---|" * len(head))
-    return "\n".join(lines)
 
 
 def synthetic() -> str:
@@ -179,31 +163,6 @@ def simulators() -> str:
         "times faster than",
     ]
     return table(head, rows)
-
-
-def quantitative() -> str:
-    """The systems of quantities whose small budget has been run, each by its own file; or nothing.
-
-    ``experiments/systems/<name>.py`` has ``table(result)``, markdown of its result.
-    """
-    files = (ROOT / "experiments" / "systems").glob("[a-z]*.py")
-    results = {path.stem: load(f"{path.stem}-small") for path in files}
-    if not any(results.values()):
-        return ""
-    tables = [
-        f"`{name}`\n\n{importlib.import_module(f'systems.{name}').table(result).strip()}"
-        for name, result in sorted(results.items())
-        if result
-    ]
-    return f"""
-**Quantitative systems**: network, classical methods and, where there is one, the Cramer-Rao bound
-on the same simulated samples; small budget (minutes of training on two cores). Intervals are of
-95 %: over trainings (Student), of methods that are not trained over samples (bootstrap). Slow
-methods saw the first of the samples; ratios are of the same samples. Times were taken beside other
-work and vary by a factor of a few.
-`python experiments/reproduce.py system=NAME budget=small` makes them, `budget=full` is for a GPU.
-
-{chr(10).join(f"{table}{chr(10)}" for table in tables)}"""
 
 
 STUDIES = {

@@ -197,3 +197,17 @@ def table(result: Mapping[str, Any]) -> str:
 
 def _cell(row: Mapping[str, Any]) -> str:
     return f"{100 * row['total']['mean']:.0f} % / {row['nrmse']['mean']:.2f}"
+
+
+def headline(result: Mapping[str, Any]) -> str:
+    """What stands beside the published figure.
+
+    Args:
+        result: of :func:`reproduce`.
+    """
+    said = [
+        f"{name}: {100 * of[WAVELET]['total']['mean']:.0f} %"
+        for name, of in result["tests"].items()
+        if name in ("0.3 to 10 mM", "3 to 10 mM")
+    ]
+    return ", ".join(said)

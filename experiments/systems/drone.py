@@ -308,3 +308,19 @@ def _cell(rows: Sequence[Mapping[str, Any]], method: str, name: str) -> str:
     text = f"{100 * row['log_rmse']:.3g}"
     low, high = row.get("log_rmse_low"), row.get("log_rmse_high")
     return text if low is None else f"{text} [{100 * low:.3g}, {100 * high:.3g}]"
+
+
+def headline(result: dict[str, Any]) -> str:
+    """What stands beside the published figures.
+
+    Args:
+        result: of reproduce, as stored.
+    """
+    said = []
+    for test in ("SNR 100", "SNR 25"):
+        rows = result["tables"][test]
+        of = {r["quantity"]: r["rmse"] for r in rows if r["method"] == NETWORK}
+        said.append(f"{test}: RMSE of T1 and T2 {of['T1']:.1f} and {of['T2']:.1f} ms")
+    spent = result["milliseconds_per_1000_voxels"]
+    faster = spent[MATCHING] / spent[NETWORK]
+    return f"{'; '.join(said)}; {faster:.0f} times faster than matching, on a processor"

@@ -211,3 +211,16 @@ def table(result: dict[str, Any]) -> str:
         f"{made['share, echo 2']:.0%} where each batch is used twice.",
     ]
     return "\n".join(lines)
+
+
+def headline(result: dict[str, Any]) -> str:
+    """What stands beside the published figure.
+
+    Args:
+        result: of reproduce, as stored.
+    """
+    r = {
+        test: next(row["r"] for row in rows if row["method"] == TEXTURED)
+        for test, rows in result["tests"].items()
+    }
+    return ", ".join(f"{test} {r[test]:.2f}" for test in ("textures", "brain") if test in r)

@@ -172,14 +172,16 @@ def _scored(
 
 
 def _scores(estimate: np.ndarray, test: Arrays) -> dict[str, float]:
-    """Slope of estimate on truth and NRMSE, inside the mask; slope over lesions alone."""
+    """Slope of estimate on truth and NRMSE, inside the mask; slope and RMSE over lesions alone."""
     truth, mask = test["chi_ppm"], test["mask"]
     found = {
         "slope": _slope(estimate[mask], truth[mask]),
         "nrmse": float(np.linalg.norm((estimate - truth)[mask]) / np.linalg.norm(truth[mask])),
     }
     if "lesion" in test:
-        found["lesion_slope"] = _slope(estimate[test["lesion"]], truth[test["lesion"]])
+        inside = test["lesion"]
+        found["lesion_slope"] = _slope(estimate[inside], truth[inside])
+        found["lesion_rmse"] = float(np.sqrt(np.mean((estimate - truth)[inside] ** 2)))
     return found
 
 
@@ -245,3 +247,18 @@ def table(result: Mapping[str, Any]) -> str:
 
 def _cell(row: Mapping[str, Any]) -> str:
     return f"{row['slope']['mean']:.2f} / {row['nrmse']['mean']:.2f}"
+
+
+def headline(result: Mapping[str, Any]) -> str:
+    """What stands beside the published figures: lesions of +-1.4 ppm.
+
+    Args:
+        result: of :func:`reproduce`.
+    """
+    rows = result.get("lesions x10", {})
+    arms = [arm for arm in ("U-Net, narrow", "U-Net, widened", BEST) if arm in rows]
+    slopes, wrong = (
+        ", ".join(f"{rows[arm][score]['mean']:.2f}" for arm in arms)
+        for score in ("lesion_slope", "lesion_rmse")
+    )
+    return f"lesions of +-1.4 ppm: slope {slopes}; RMSE {wrong} ppm ({'; '.join(arms)})"
