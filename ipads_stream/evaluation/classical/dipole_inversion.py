@@ -274,9 +274,10 @@ def total_variation(
     differences = grid.differences
     inverse = 1 / (PENALTY * D**2 + mu * sum(abs(d) ** 2 for d in differences) + 1e-9)
     x = grid.spectrum(tikhonov(field_ppm, mask, grid, weight=START))
-    u = np.where(W > 0, f, grid.space(D * x))
+    u: np.ndarray = np.where(W > 0, f, grid.space(D * x))
     v = [grid.space(d * x) for d in differences]
-    u_dual, v_dual = np.zeros_like(f), [np.zeros_like(f) for _ in AXES]
+    u_dual: np.ndarray = np.zeros_like(f)
+    v_dual = [np.zeros_like(f) for _ in AXES]
     for _ in range(iterations):
         right = PENALTY * D * grid.spectrum(u - u_dual)
         for d, a, b in zip(differences, v, v_dual, strict=True):
