@@ -204,8 +204,11 @@ def table(result: dict[str, Any]) -> str:
             spread = "" if of["low"] is None else f" ({of['low']:.2f}-{of['high']:.2f})"
             cells.append(f"{of['mean']:.2f}{spread}")
         lines.append(f"| {pair} | " + " | ".join(cells) + " |")
+    spent = {row["method"]: 1e3 * row["seconds_per_sample"] for row in result["tests"]["textures"]}
+    told = ", ".join(f"{name} {spent[name]:.2g}" for name in methods)
     lines += [
         "",
+        f"Time per image (ms, on a busy machine): {told}.",
         f"Generation takes {made['generation_ms']:.1f} ms of a thread per sample, training "
         f"{made['training_ms']:.1f}: {made['share, echo 1']:.0%} of a step, and "
         f"{made['share, echo 2']:.0%} where each batch is used twice.",
