@@ -1,5 +1,6 @@
 """What experiments/ does with every system of quantities: rows, README, rates."""
 
+import importlib
 import importlib.util
 import json
 import sys
@@ -7,8 +8,11 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
+import yaml
 
 from ipads_stream import ConfigError
+from ipads_stream.config import build_system, compose, instantiate
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
@@ -39,6 +43,7 @@ def row(monkeypatch, tmp_path):
 
     module.reproduce = reproduce
     module.table = lambda result: f"| toy | {result['rmse']} |"
+    module.headline = lambda result: f"{result['rmse']} here"
     (tmp_path / "systems").mkdir()
     (tmp_path / "systems" / "toy.py").touch()
     (tmp_path / "results").mkdir()
@@ -66,15 +71,51 @@ def test_a_system_is_reproduced_by_its_own_file(loaded, row, monkeypatch, capsys
 
 def test_the_readme_shows_the_systems_that_have_a_result(loaded, row, monkeypatch):
     folder, _ = row
-    tables = loaded("readme_tables")
+    tables, files = loaded("quantity_tables"), sys.modules["result_files"]
     monkeypatch.setattr(tables, "ROOT", folder)
-    monkeypatch.setattr(tables, "RESULTS", folder / "results")
+    monkeypatch.setattr(files, "RESULTS", folder / "results")
     (folder / "experiments").mkdir()
     (folder / "systems").rename(folder / "experiments" / "systems")
     assert tables.quantitative() == ""
     (folder / "results" / "toy-small.json").write_text(json.dumps({"rmse": 2.5}))
-    assert "**Quantitative systems**" in tables.quantitative()
-    assert tables.quantitative().endswith("\n| toy | 2.5 |\n")
+    published = {"toy": {"what": "RMSE", "literature": "9.9", "where": "nowhere"}}
+    (folder / "experiments" / "targets.yaml").write_text(yaml.safe_dump(published))
+    text = tables.quantitative()
+    assert "**Quantitative systems**" in text
+    assert "| `toy` | RMSE | 9.9 (nowhere) | 2.5 here |" in text
+    assert text.endswith("\n| toy | 2.5 |\n")
+
+
+ARMS = {
+    "ann_mwf": lambda row: [("ann_mwf", ()), ("ann_mwf_cpmg", ())],
+    "anncest": lambda row: row.RANGES,
+    "deepspio": lambda row: row.ARMS,
+    "drone": lambda row: row.ARMS,
+    "oled": lambda row: row.ARMS,
+    "qsmnet": lambda row: row.ARMS,
+}
+
+
+@pytest.mark.parametrize("budget", ["small", "full"])
+@pytest.mark.parametrize("name", sorted(ARMS))
+def test_both_budgets_of_every_arm_can_be_built(name, budget, monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(EXPERIMENTS))
+    monkeypatch.delitem(sys.modules, "systems", raising=False)
+    row = importlib.import_module(f"systems.{name}")
+    asked = []
+    monkeypatch.setattr(row, "trained", lambda output, words: asked.append(words))
+    monkeypatch.setattr(row, "load_model", lambda path: path)
+    make = next(getattr(row, f) for f in ("_model", "_checkpoint", "checkpoint") if hasattr(row, f))
+    for arm in ARMS[name](row):
+        of, more = arm if isinstance(arm, tuple) else (arm, None)
+        make(of, budget, 0, tmp_path, *([] if more is None else [more]))
+    assert len(asked) == len(ARMS[name](row))
+    for words in asked:
+        config = compose(words)
+        build_system(config)
+        with torch.device("meta"):
+            net = instantiate(config["net"], "net")
+        assert sum(parameter.numel() for parameter in net.parameters()) > 0
 
 
 def test_rates_are_measured_of_every_system_of_quantities(loaded, monkeypatch):
