@@ -116,7 +116,7 @@ def volumes(system: Any, scale: float, count: int) -> Arrays:
         scale: factor.
         count: volumes.
     """
-    keys = Keys(0, "test", np.arange(count, dtype=np.uint64))
+    keys = Keys(1, "test", np.arange(count, dtype=np.uint64))
     params = system.draw(keys, np.arange(float(count)))
     chi, mask = system.volumes(params, keys, np)
     noise = params["noise"][:, None, None, None] * random.normal(keys["field noise"], chi.shape[1:])
@@ -131,7 +131,7 @@ def brains(scale: float, count: int, radii: tuple[float, float]) -> Arrays:
         count: brains.
         radii: of the lesions, least and largest, mm.
     """
-    keys = Keys(0, "brains with lesions", np.arange(count, dtype=np.uint64))
+    keys = Keys(1, "brains with lesions", np.arange(count, dtype=np.uint64))
     grid = Grid((48, 48, 48), (2e-3,) * 3)
     values = {"gm": {"chi": 0.03}, "wm": {"chi": -0.03}, "csf": {"chi": 0.0}}
     brain = TissueBrain(values=values, extent=None, within=0.2, position=0.3)
