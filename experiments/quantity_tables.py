@@ -70,8 +70,8 @@ work and vary by a factor of a few.
 
 What they say: fingerprints, decays and z-spectra leave a network a few percent above the posterior
 mean, which nothing can beat, and far ahead of fits in time. Susceptibility needs the dipole in the
-network: closed-form steps that start from total variation are level with it or ahead at every
-scale, with slopes near 1, while a U-Net alone loses to it and underestimates, strong sources most;
+network: closed-form steps that start from total variation are ahead of it at every scale, with
+slopes near 1, while a U-Net alone loses to it and underestimates, strong sources most;
 dividing by the field's size mends that where all sources grow, widened training hardly does in this
 budget. The dipole network is homogeneous, so widening changes nothing there; an activation that
 saturates costs it accuracy at ten times the scale. Textures in training help OLED no more than
