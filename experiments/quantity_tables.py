@@ -68,16 +68,17 @@ work and vary by a factor of a few.
 
 {headlines(results)}
 
-What they say: fingerprints, decays and z-spectra leave a network a few percent above the posterior
-mean, which nothing can beat, and far ahead of fits in time. Susceptibility needs the dipole in the
-network: closed-form steps that start from total variation are ahead of it at every scale, with
-slopes near 1, while a U-Net alone loses to it and underestimates, strong sources most;
-dividing by the field's size mends that where all sources grow, widened training hardly does in this
-budget. The dipole network is homogeneous, so widening changes nothing there; an activation that
-saturates costs it accuracy at ten times the scale. Textures in training help OLED no more than
-shapes do; random B1 costs a little where B1 is nominal and saves much where it is not. Four wavelet
-decoders are no better than one direct decoder; both know the total of iron better than the fit,
-whose maps are better below 3 mM.
+What they say: over the range they were trained for, networks of fingerprints, decays and z-spectra
+come within 10 % of the posterior mean, which nothing can beat, in a small part of the time of a
+fit; outside of it they fall behind (DRONE at a signal-to-noise ratio of 10 or 300). Susceptibility
+needs the dipole in the network: closed-form steps that start from total variation are ahead of it
+at every scale, with slopes near 1, while a U-Net alone loses to it and underestimates, strong
+sources most; dividing by the field's size keeps its slope where all sources grow alike, widened
+training hardly helps in this budget. The dipole network is homogeneous, so widening changes nothing
+there; an activation that saturates costs it accuracy at ten times the scale. Textures in training
+help OLED no more than shapes do; random B1 costs accuracy where B1 is nominal and saves much where
+it is not. Four wavelet decoders are no better than one direct decoder; both know the total of iron
+better than the fit, whose maps are better below 3 mM.
 
 Training goes on while the next batch is made. With a thread that produces ahead on the second core
 the trainer waits for about 1 % of its time; on one core generation takes the share in the table,

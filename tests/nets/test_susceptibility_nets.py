@@ -138,7 +138,7 @@ def test_before_training_it_gives_what_it_starts_from(variation):
 
 
 def test_total_variation_ends_where_the_classical_method_does():
-    """Two implementations with other penalties: the same minimum, of which cost and map tell."""
+    """Other penalties, other transforms: the same minimum, whose cost is tested with the latter."""
     shape = (1, 12, 11, 10)
     mask = np.zeros(shape, dtype=bool)
     mask[:, 1:-1, 1:-1, 1:-1] = True
