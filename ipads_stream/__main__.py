@@ -1,10 +1,8 @@
 """The command line: ``ipads-stream VERB key=value ...``."""
 
-from __future__ import annotations
-
+import difflib
 import io
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,43 +29,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return OK
     verb, overrides = words[0], words[1:]
     if verb not in VERBS:
-        print(f"ipads-stream: no verb {verb!r}; there are {', '.join(VERBS)}", file=sys.stderr)
-        return BAD_CONFIG
+        near = difflib.get_close_matches(verb, list(VERBS), n=1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        return _said(f"no verb {verb!r}; there are {', '.join(VERBS)}{meant}", BAD_CONFIG)
     if any(word in ("-h", "--help") for word in overrides):
         print(verb_help(verb), end="")
         return OK
     try:
         return VERBS[verb](overrides)
     except ConfigError as error:
-        print(f"ipads-stream: {error}", file=sys.stderr)
-        return BAD_CONFIG
+        return _said(error, BAD_CONFIG)
     except KeyboardInterrupt:
-        print("ipads-stream: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return _said("interrupted", INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-    except _told() as error:
-        print(f"ipads-stream: {error}", file=sys.stderr)
-        return FAILED
+    except _user_errors() as error:
+        return _said(error, FAILED)
+    except MemoryError as error:
+        return _said(f"more memory than is free: {error or 'ask for less at a time'}", FAILED)
     except RuntimeError as error:
         if "no locator available" not in str(error):
             raise
         advice = "set NUMBA_CACHE_DIR to a folder that can be written to"
-        print(f"ipads-stream: compiled kernels cannot be kept: {advice}", file=sys.stderr)
-        return FAILED
+        return _said(f"compiled kernels cannot be kept: {advice}", FAILED)
 
 
-def _told() -> tuple[type[BaseException], ...]:
-    """Failures that a user can do something about: one line instead of a traceback.
+def _said(reason: Any, code: int) -> int:
+    print(f"ipads-stream: {' '.join(str(reason).splitlines())}", file=sys.stderr)
+    return code
 
-    Only classes whose module is loaded: an exception of another class cannot have been raised, and
-    an import that fails here would hide the failure.
-    """
+
+def _user_errors() -> tuple[type[BaseException], ...]:
+    """Failures that a user can do something about: one line instead of a traceback."""
+    # Of loaded modules alone: others raised nothing, and a failing import would hide the failure.
     known = (
-        ("ipads_stream.evaluation.datasets", "DataUnavailable"),
-        ("ipads_stream.evaluation.planes", "UnusableData"),
+        ("ipads_stream.data.named", "DataUnavailable"),
+        ("ipads_stream.data.planes.plane", "UnusableData"),
         ("ipads_stream.stream.failure", "SimulationError"),
+        ("ipads_stream.train.checkpoint", "DivergedError"),
     )
     loaded = [getattr(sys.modules[module], name) for module, name in known if module in sys.modules]
     return (OSError, *loaded)
@@ -78,13 +78,13 @@ def _key(word: str) -> str:
     return word.partition("=")[0].lstrip("+~")
 
 
-PATHS = ("checkpoint", "data", "log", "out", "output", "path", "pulseq", "resume", "run")
-
-
 def _literal(word: str) -> str:
-    """A path is taken as it stands: brackets and spaces are not Hydra's grammar in it."""
-    key, mark, value = word.partition("=")
-    if key not in PATHS or not mark or not re.search(r"[^A-Za-z0-9_./:@%-]", value):
+    """A path is taken as it stands: brackets and spaces are not Hydra's grammar in it, and a folder
+    may be called 3."""
+    from ipads_stream.config import PATHS
+
+    key, _, value = word.partition("=")
+    if _key(word) not in (*PATHS, "data") or value in ("", "null"):
         return word
     if value[0] == value[-1] and value[0] in "'\"" and len(value) > 1:
         return word
@@ -92,19 +92,26 @@ def _literal(word: str) -> str:
     return f"{key}='{escaped}'"
 
 
+def _overrides(verb: str, words: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The folder under ``conf=``, and the other words as overrides."""
+    folders = [word.removeprefix("conf=") for word in words if word.startswith("conf=")]
+    others = [word for word in words if not word.startswith("conf=")]
+    for word in others:
+        if word.startswith("-") or ("=" not in word and not word.startswith("~")):
+            raise ConfigError("argument", word, f"key=value (see ipads-stream {verb} --help)")
+    return folders[-1] if folders else None, [_literal(word) for word in others]
+
+
 def _compose(verb: str, overrides: Sequence[str]) -> dict[str, Any]:
     from ipads_stream.config import compose
 
-    own = [word for word in overrides if word.startswith("conf=")]
-    rest = [word for word in overrides if not word.startswith("conf=")]
-    for word in rest:
-        if word.startswith("-") or ("=" not in word and not word.startswith("~")):
-            raise ConfigError("argument", word, f"key=value (see ipads-stream {verb} --help)")
-    conf = own[-1].partition("=")[2] if own else None
-    config = compose([_literal(word) for word in rest], name=verb, conf=conf)
-    config["trusted"] = config.get("trusted") or []
-    if config["trusted"] and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))  # a console script does not look there by itself
+    conf, words = _overrides(verb.replace("_", "-"), overrides)
+    config = compose(words, name=verb, conf=conf)
+    for package in config["trusted"]:
+        top, here = package.partition(".")[0], Path.cwd()
+        # A console script does not look there by itself. Last: files there hide nothing installed.
+        if (here / top).is_dir() or (here / f"{top}.py").is_file():
+            sys.path += [str(here)] * (str(here) not in sys.path)
     missing = [key for key, value in config.items() if value == "???"]
     if missing:
         raise ConfigError(missing[0], None, f"a value (see ipads-stream {verb} --help)")
@@ -115,11 +122,15 @@ def train(overrides: Sequence[str]) -> int:
     """Composes, builds and trains; the run's folder holds config.json, run.ckpt, metrics.jsonl."""
     from ipads_stream.config import build_run
     from ipads_stream.train.checkpoint import read_checkpoint
-    from ipads_stream.train.run import check_resume, train_run
+    from ipads_stream.train.run import check_resume, restarted, train_run
     from ipads_stream.train.tracker import is_first_process
 
-    resume = [word.partition("=")[2].strip("'\"") for word in overrides if _key(word) == "resume"]
-    checkpoint = read_checkpoint(resume[-1]) if resume and resume[-1] != "null" else None
+    given = {_key(word): word.partition("=")[2].strip("'\"") for word in overrides}
+    resume, is_restarted = given.get("resume", "null"), given.get("resume") == "auto"
+    if is_restarted:
+        resume = restarted(given.get("output")) or "null"
+        overrides = [*overrides, f"resume={resume}"]
+    checkpoint = None if resume == "null" else read_checkpoint(resume)
     if checkpoint is not None:
         # A run goes on as it was configured, unless told otherwise. Where it lies, and which code
         # may be run, is for the one who resumes to say: a checkpoint may come from anywhere.
@@ -129,16 +140,22 @@ def train(overrides: Sequence[str]) -> int:
         overrides = [*kept, *overrides]
     config = _compose("train", overrides)
     config["overrides"] = [word for word in overrides if _key(word) != "resume"]
-    if checkpoint is not None:
-        check_resume(checkpoint["config"], config, resume[-1])
-    finished, output = train_run(build_run(config))
+    run = build_run(config)
+    if checkpoint is not None:  # the network's outputs are filled in by building
+        check_resume(checkpoint["config"], run.config, resume)
+    size = config["stream"]["batch_size"]
+    if is_restarted and checkpoint is not None and run.trainer.is_used_up(checkpoint, size):
+        return OK  # started once more after its end
+    finished, output = train_run(run)
     if is_first_process():
         print(output / "run.ckpt")
     return OK if finished else INTERRUPTED
 
 
 def preview(overrides: Sequence[str]) -> int:
+    """Draws a system, a sequence or phantoms; prints the page first, then its pictures."""
     from ipads_stream.config import build_sequence, build_system
+    from ipads_stream.core.files import file_name
 
     config = _compose("preview", overrides)
     systems = [word for word in overrides if _key(word).partition(".")[0] == "system"]
@@ -146,50 +163,47 @@ def preview(overrides: Sequence[str]) -> int:
         if systems and config.get(key):
             key_given, _, value = systems[0].partition("=")
             raise ConfigError(key_given, value, f"a system, or {key}, but not both")
-    if config["phantoms"]:
-        from ipads_stream.evaluation.phantom_figures import preview_phantoms
-
-        output = Path(config["output"] or "runs/preview-phantoms")
-        for path in preview_phantoms(output, seed=config["seed"]):
-            print(path)
-        return OK
     sequence = build_sequence(config, config["trusted"])
-    if sequence is not None:
-        from ipads_stream.evaluation.sequence_figures import preview_sequence
+    if config["phantoms"] or sequence is not None:
+        from ipads_stream.preview.page import preview_page
+        from ipads_stream.preview.phantoms import preview_phantoms
+        from ipads_stream.report.sequences import preview_sequence
 
-        output = Path(config["output"] or f"runs/preview-{sequence.name}")
-        for path in preview_sequence(sequence, output):
-            print(path)
-        return OK
-    from ipads_stream.evaluation.preview import preview_system
-    from ipads_stream.stream.stream import Stream
+        name = "phantoms" if sequence is None else sequence.name
+        output = Path(config["output"] or f"runs/preview-{file_name(name)}")
+        if sequence is None:
+            pictures = preview_phantoms(output, seed=config["seed"])
+        else:
+            pictures = preview_sequence(sequence, output)
+        paths = [preview_page(name, pictures, output), *pictures]
+    else:
+        from ipads_stream.preview.system import preview_system
+        from ipads_stream.stream.stream import Stream
 
-    system = build_system(config, config["trusted"])
-    stream = Stream(system, seed=config["seed"], device=config["device"], threads=0)
-    output = Path(config["output"] or f"runs/preview-{system.name}")
-    for path in preview_system(stream, output, config["samples"], config["progress"]):
-        print(path)
+        system = build_system(config, config["trusted"])
+        stream = Stream(system, seed=config["seed"], device=config["device"], threads=0)
+        output = Path(config["output"] or f"runs/preview-{file_name(system.name)}")
+        paths = preview_system(stream, output, config["samples"], config["progress"])
+    print(*paths, sep="\n")
     return OK
 
 
 def evaluate(overrides: Sequence[str]) -> int:
-    from ipads_stream.config import build_system, load_model
+    from ipads_stream.config import build_system, instantiate, load_model
+    from ipads_stream.evaluation.evaluate import evaluate as evaluate_model
+    from ipads_stream.train.tracker import build_logger, log_evaluation
+
+    def build(node: Any, key: str, packages: Sequence[str]) -> Any:
+        return instantiate(node, key, (*config["trusted"], *packages))
 
     config = _compose("evaluate", overrides)
     model = load_model(config["checkpoint"], trusted=config["trusted"], device=config["device"])
     system = build_system(model.config, config["trusted"])
     output = Path(config["output"] or Path(config["checkpoint"]).parent / "report")
-    if getattr(system, "quantities", None):
-        from ipads_stream.evaluation.quantification.evaluate import evaluate_quantities
-
-        print(evaluate_quantities(model, system, config, output))
-        return OK
-    for key in ("methods", "axis", "axis_unit"):
-        if config[key] is not None:
-            raise ConfigError(key, config[key], f"null: {system.name} estimates no quantities")
-    from ipads_stream.evaluation.evaluate import evaluate_model
-
-    print(evaluate_model(model, system, config, output))
+    logger = build_logger(config["logger"], build, output)
+    text, rows = evaluate_model(model, system, config, output)
+    print(text)
+    log_evaluation(logger, config, output, rows, output / "report.html")
     return OK
 
 
@@ -229,34 +243,29 @@ def fit_prior(overrides: Sequence[str]) -> int:
 def freeze(overrides: Sequence[str]) -> int:
     from ipads_stream.config import build_system
     from ipads_stream.stream.freeze import freeze as freeze_stream
+    from ipads_stream.stream.request import check_request
     from ipads_stream.stream.stream import Stream
 
     config = _compose("freeze", overrides)
-    stream = Stream(
-        build_system(config, config["trusted"]),
-        seed=config["seed"],
-        split=config["split"],
-        batch_size=config["batch_size"],
-        device=config["device"],
-        threads=0,
-    )
-    print(freeze_stream(stream, config["path"], config["num_samples"], fmt=config["format"],
-                        bar=sys.stderr.isatty()))  # fmt: skip
+    settings = {key: config[key] for key in ("seed", "split", "batch_size", "device")}
+    stream = Stream(build_system(config, config["trusted"]), threads=0, **settings)
+    check_request(stream)
+    path, num_samples, bar = config["path"], config["num_samples"], sys.stderr.isatty()
+    print(freeze_stream(stream, path, num_samples, fmt=config["format"], bar=bar))
     return OK
 
 
 def bench(overrides: Sequence[str]) -> int:
     from ipads_stream.config import build_system
     from ipads_stream.stream.bench import measure, table, write
+    from ipads_stream.stream.request import check_request
+    from ipads_stream.stream.stream import Stream
 
     config = _compose("bench", overrides)
-    rows = measure(
-        build_system(config, config["trusted"]),
-        batch_size=config["batch_size"],
-        threads=config["threads"],
-        seconds=config["seconds"],
-        device=config["device"],
-    )
+    settings = {key: config[key] for key in ("batch_size", "threads", "seconds", "device")}
+    system, size = build_system(config, config["trusted"]), config["batch_size"]
+    check_request(Stream(system, batch_size=size, threads=config["threads"], device="cpu"))
+    rows = measure(system, **settings)
     print(table(rows))
     if config["out"]:
         write(rows, Path(config["out"]))
@@ -273,17 +282,39 @@ def doctor(overrides: Sequence[str]) -> int:
     return OK if is_sound else FAILED
 
 
+def list_(words: Sequence[str]) -> int:
+    from ipads_stream.listing import listing
+
+    print(listing(words))
+    return OK
+
+
+def config(words: Sequence[str]) -> int:
+    from ipads_stream.listing import annotated
+
+    verb, overrides = (words[0], words[1:]) if words else ("train", [])
+    if verb not in COMPOSED:
+        raise ConfigError("config", verb, f"one of {', '.join(COMPOSED)}, then its keys")
+    conf, literal = _overrides(verb, overrides)
+    print(annotated(verb, literal, conf))
+    return OK
+
+
+def completion(words: Sequence[str]) -> int:
+    from ipads_stream.listing import completion as script
+
+    if len(words) != 1:
+        raise ConfigError("completion", " ".join(words), "bash, zsh or fish")
+    print(script(words[0], list(VERBS)))
+    return OK
+
+
+_COMPOSED = (train, preview, evaluate, replay, shift, fit_prior, freeze, bench)
 VERBS: dict[str, Callable[[Sequence[str]], int]] = {
-    "train": train,
-    "preview": preview,
-    "evaluate": evaluate,
-    "replay": replay,
-    "shift": shift,
-    "fit-prior": fit_prior,
-    "freeze": freeze,
-    "bench": bench,
-    "doctor": doctor,
+    verb.__name__.strip("_").replace("_", "-"): verb
+    for verb in (*_COMPOSED, list_, config, completion, doctor)
 }
+COMPOSED = list(VERBS)[: len(_COMPOSED)]
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,25 +1,44 @@
 """From YAML and overrides to systems, networks and trainers: the one place that knows Hydra.
 
-Hydra composes; objects are built here and not by Hydra, for three reasons: a ``_target_`` may
-only name a class of this package or of one that the user listed as trusted; an error names the
-dotted key; and giving a value another ``_target_`` replaces it instead of merging the keys of two
-classes.
+Hydra composes; objects are built here: a ``_target_`` may only name a class of this package or of
+one that the user trusts, an error names the dotted key, and another ``_target_`` replaces an object
+instead of merging the keys of two classes.
 """
 
-from __future__ import annotations
-
-import importlib
+import difflib
 import inspect
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from ipads_stream.core.description import flat
 from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.fields import Flag, Instance, Number, Rule, Whole
+from ipads_stream.core.trust import imported, packages
 from ipads_stream.systems import System
 
 # Where classes named in YAML may live; what else the package holds is not for YAML to build.
 BUILDABLE = ("systems", "phantoms", "distributions", "sequences", "nets", "losses", "train")
+KEY = re.compile(r"\$\{[\w.\[\]]+\}")  # of another key, by its name
+INTERPOLATIONS = 30  # what refers to what refers grows by 3^(30/3) at most
+TEXT, INDEX = Instance(of=str, allowed="text"), Whole(low=0, high=2**63 - 1)
+KINDS: dict[type, Rule] = {  # of the defaults in the primary files; null: as RULES say, or anything
+    bool: Flag(), int: INDEX, float: Number(low=0), str: TEXT,
+    list: Instance(of=list, allowed="a list"), dict: Instance(of=dict, allowed="keys and values"),
+}  # fmt: skip
+PATHS = ("checkpoint", "log", "out", "output", "path", "pulseq", "resume", "run")
+RULES: dict[str, Rule] = {
+    **dict.fromkeys((*PATHS, "arm", "axis_unit", "device", "mode", "variable"), TEXT),
+    "data": Instance(of=(str, list), allowed="text, or a list of texts"),
+    **dict.fromkeys(("index", "samples", "schedules", "seed"), INDEX),
+}
+# How a class fails on a value of a kind that it does not expect.
+WRONG_VALUE = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError,
+               ValueError)  # fmt: skip
+RENAMED = {"stream.echo": "stream.repeat"}
 
 
 def conf_dir() -> Path:
@@ -44,52 +63,171 @@ def compose(
     Raises:
         ConfigError: an override that cannot be read, or names what does not exist.
     """
+    return composed(overrides, name=name, conf=conf)[0]
+
+
+def composed(
+    overrides: Sequence[str] = (), *, name: str = "train", conf: str | Path | None = None
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """As :func:`compose`, with the file that was chosen of every group: group -> name.
+
+    A system brings what it is best trained with: of ``train``, ``conf/recommended/<system>.yaml``
+    is composed after it, before all that the overrides say.
+    """
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.errors import HydraException
-    from omegaconf import OmegaConf
+    from omegaconf import OmegaConf, open_dict
     from omegaconf.errors import OmegaConfBaseException
 
-    search = []
-    if conf is not None:
-        if not Path(conf).is_dir():
-            raise ConfigError("conf", str(conf), "a folder of YAML files")
-        search = [f"hydra.searchpath=[file://{Path(conf).resolve()}]"]
+    if conf is not None and not Path(conf).is_dir():
+        raise ConfigError("conf", str(conf), "a folder of YAML files")
+    search = [] if conf is None else [_searchpath(Path(conf))]
     try:
         parsed = [_parsed(line) for line in overrides]
-        replaced = [o for o in parsed if "_target_" in _keys_of(o.value())]
-        merged = [str(o.input_line) for o in parsed if o not in replaced]
+        # Hydra merges a dictionary key by key, and refuses new ones: an object is replaced whole,
+        # and named objects (baselines, callbacks) are added to those that are there.
+        objects = [o for o in parsed if _names_objects(o.value())]
+        merged = [str(o.input_line) for o in parsed if o not in objects]
+        first = [] if name != "train" else _recommended(merged, conf)
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            config = hydra_compose(name, overrides=[*search, *merged])
-        for override in replaced:
-            key = override.key_or_group
-            if OmegaConf.select(config, key, default=config) is config:
-                raise ConfigError(key, override.value(), "a key of the configuration")
-            OmegaConf.update(config, key, override.value(), merge=False)
-        return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
+            words = [*search, *first, *merged]
+            config = hydra_compose(name, overrides=words, return_hydra_config=True)
+        choices: Any = OmegaConf.to_container(config.hydra.runtime.choices)
+        with open_dict(config):
+            del config["hydra"]
+        for override in objects:
+            key, value = override.key_or_group, override.value()
+            if not override.is_add() and OmegaConf.select(config, key, default=config) is config:
+                raise _unknown(key, value, overrides, name, conf)
+            is_named = "_target_" not in value
+            OmegaConf.update(config, key, value, merge=is_named, force_add=True)
+        return _checked(resolved(config, overrides), name, parsed), {
+            group: str(chosen) for group, chosen in choices.items() if "hydra" not in group
+        }
     except ConfigError:
         raise
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
+    except (HydraException, OmegaConfBaseException, *WRONG_VALUE) as error:  # Hydra's own, too
         text = " ".join(str(error).split()).partition(" Config search path")[0]
-        unknown = re.match(r"Could not override '(?:([\w.]+)\.)?(\w+)'", text)
-        if unknown and unknown[1] is None:
-            allowed = f"no such key; {name} has {', '.join(compose(name=name, conf=conf))}"
-            raise ConfigError(unknown[2], None, allowed) from error
+        unknown = re.match(r"Could not override '([\w.]+)'", text)
         if unknown:
-            parent, key = unknown.groups()
-            groups = [line for line in overrides if "." not in line.partition("=")[0]]
-            node: Any = compose(groups, name=name, conf=conf)
-            for part in parent.split("."):
-                node = node.get(part, {}) if isinstance(node, dict) else {}
-            allowed = f"no such key; {parent} has {', '.join(node or ()) or 'no keys'}"
-            raise ConfigError(f"{parent}.{key}", None, allowed) from error
+            value = next((o.value() for o in parsed if o.key_or_group == unknown[1]), None)
+            raise _unknown(unknown[1], value, overrides, name, conf) from error
+        missing = re.search(r"Could not find '([\w/]+)/([^'/]+)'", text)
+        if missing:
+            group, chosen = missing.groups()
+            names = group_names(group, conf)
+            allowed = f"one of {', '.join(names)}{suggestion(chosen, names)}"
+            raise ConfigError(group, chosen, allowed) from error
         raise ConfigError("override", " ".join(overrides), text) from error
+
+
+def _checked(config: dict[str, Any], name: str, overrides: Sequence[Any]) -> dict[str, Any]:
+    """A configuration whose keys are those of its primary file, each of the kind of its default."""
+    primary = yaml.safe_load((conf_dir() / f"{name}.yaml").read_text(encoding="utf-8"))
+    groups = {
+        group for item in primary.pop("defaults", []) if isinstance(item, dict) for group in item
+    }
+    primary.pop("hydra", None)
+    known = [*primary, *groups]
+    for override in overrides:
+        top = re.split(r"[.@/\[]", override.key_or_group)[0]
+        if override.is_add() and top not in known:
+            listed = f"{name} has {', '.join(known)}{suggestion(top, known)}"
+            raise ConfigError(override.key_or_group, override.value(), f"no such key; {listed}")
+    for key, default in primary.items():
+        if key not in config:
+            raise ConfigError(key, None, f"a value; {name} needs one")
+        rule, value = RULES.get(key, KINDS.get(type(default))), config[key]
+        if rule is not None and value != "???" and (value, default) != (None, None):
+            rule(key, value)
+        for part in default if isinstance(default, dict) else ():
+            if part not in value:
+                raise ConfigError(f"{key}.{part}", None, f"a value; {name} needs one")
+    return config
+
+
+def _searchpath(folder: Path) -> str:
+    path = str(folder.resolve()).replace("\\", "\\\\").replace("'", "\\'")
+    return f"hydra.searchpath=['conf://{path}']"
+
+
+def resolved(config: Any, overrides: Sequence[str]) -> dict[str, Any]:
+    """A composed configuration as plain data, of which what is recorded holds no secret.
+
+    Args:
+        config: OmegaConf's, not resolved.
+        overrides: words that it was composed with: they alone say which packages are trusted.
+
+    Raises:
+        ConfigError: trust from elsewhere, or an interpolation of anything but another key.
+    """
+    from omegaconf import OmegaConf
+
+    given = [_parsed(line) for line in overrides if re.match(r"[+~]*trusted\b", line)]
+    for override in given:
+        if override.key_or_group != "trusted" or override.is_delete():
+            raise ConfigError("trusted", override.input_line, "one list, as in 'trusted=[mylab]'")
+    trusted = list(packages(given[-1].value() if given else []))
+    leaves = flat(OmegaConf.to_container(config, resolve=False))
+    texts = {key: str(leaf) for key, leaf in leaves.items() if "${" in str(leaf)}
+    for key, text in texts.items():
+        if "${" in KEY.sub("", text):
+            allowed = "${...} of another key: what is composed is recorded, so that nothing is "
+            raise ConfigError(key, text, f"{allowed}taken from the environment or computed")
+    if sum(text.count("${") for text in texts.values()) > INTERPOLATIONS:
+        raise ConfigError("conf", list(texts), f"at most {INTERPOLATIONS} interpolations")
+    plain: Any = _without_convert(OmegaConf.to_container(config, resolve=True))
+    if (plain.get("trusted") or []) != trusted:
+        allowed = f"{trusted}: the command line or a call says what is trusted, never a file"
+        raise ConfigError("trusted", plain["trusted"], allowed)
+    return plain
+
+
+def group_names(group: str, conf: str | Path | None = None) -> list[str]:
+    """Names of the files of a group, those of a user's folder included."""
+    folders = [conf_dir()] if conf is None else [conf_dir(), Path(conf)]
+    return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
+
+
+def suggestion(word: str, known: Sequence[str]) -> str:
+    """``; did you mean x?`` where a word is nearly one that is known, else nothing."""
+    near = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.75)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _recommended(words: Sequence[str], conf: str | Path | None) -> list[str]:
+    """The override that chooses what a system is best trained with; null where nothing is known."""
+    groups = dict(word.partition("=")[::2] for word in words if "." not in word.partition("=")[0])
+    if "system" not in groups or "recommended" in groups:
+        return []
+    known = groups["system"] in group_names("recommended", conf)
+    return [f"recommended={groups['system']}" if known else "~recommended"]
+
+
+def _unknown(
+    key: str, value: Any, overrides: Sequence[str], name: str, conf: str | Path | None
+) -> ConfigError:
+    """What to say of a key that the configuration lacks: those beside it, and the nearest."""
+    if key in RENAMED:
+        return ConfigError(key, value, f"no such key; it is now {RENAMED[key]}")
+    groups = [line for line in overrides if "." not in line.partition("=")[0]]
+    groups = [line for line in groups if line.partition("=")[0].lstrip("+~") != key]
+    parent, _, last = key.rpartition(".")
+    node: Any = compose(groups, name=name, conf=conf)
+    for part in parent.split(".") if parent else ():
+        node = node.get(part, {}) if isinstance(node, dict) else {}
+    known = list(node) if isinstance(node, dict) else []
+    listed = f"{parent or name} has {', '.join(known) or 'no keys'}"
+    return ConfigError(key, value, f"no such key; {listed}{suggestion(last, known)}")
 
 
 def _parsed(line: str) -> Any:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
+    if re.match(r"[+~]*hydra\b", line):
+        raise ConfigError(line.partition("=")[0].lstrip("+~"), line, "a key of this package")
     # Hydra knows nan and inf, YAML writes them with a point.
     line = re.sub(r"(?i)(?<=[=\[, :])([+-]?)\.(nan|inf)(?=[\], }]|$)", r"\1\2", line)
     try:
@@ -99,8 +237,17 @@ def _parsed(line: str) -> Any:
         raise ConfigError("override", line, f"key=value in Hydra's grammar ({reason})") from error
 
 
-def _keys_of(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, dict) else []
+def _names_objects(value: Any) -> bool:
+    """Whether a value of an override is an object, ``{_target_: ...}``, or objects by name."""
+    nodes = [value, *value.values()] if isinstance(value, dict) else []
+    return any(isinstance(node, dict) and "_target_" in node for node in nodes)
+
+
+def _without_convert(node: Any) -> Any:
+    """Plain data without ``_convert_``, which only hydra.utils.instantiate needs."""
+    if isinstance(node, dict):
+        return {key: _without_convert(x) for key, x in node.items() if key != "_convert_"}
+    return [_without_convert(x) for x in node] if isinstance(node, list) else node
 
 
 def instantiate(node: Any, key: str = "", trusted: Sequence[str] = ()) -> Any:
@@ -131,48 +278,34 @@ def instantiate(node: Any, key: str = "", trusted: Sequence[str] = ()) -> Any:
         return cls(**values)
     except ConfigError as error:
         raise (error.under(key) if key else error) from None
-    except (TypeError, ValueError) as error:
-        raise ConfigError(key, node["_target_"], str(error)) from error
+    except WRONG_VALUE as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigError(key, node["_target_"], reason) from error
 
 
 def _class(target: Any, key: str, trusted: Sequence[str]) -> type:
-    own = [f"ipads_stream.{package}" for package in BUILDABLE]
-    allowed = f"a class in {', '.join(own)}, or in a package listed under trusted"
-    packages = (*own, *trusted)
-    module, _, name = target.rpartition(".") if isinstance(target, str) else ("", "", "")
-    if not any(module == package or module.startswith(f"{package}.") for package in packages):
-        raise ConfigError(key, target, allowed)
-    try:
-        cls = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        of_this = f"{module}.".startswith(f"{getattr(error, 'name', '')}.")
-        if isinstance(error, AttributeError) or of_this:
-            raise ConfigError(key, target, "the full name of a class that exists") from None
-        raise ConfigError(key, target, f"a class that can be imported ({error})") from error
-    # A module of ours also holds what it imported: os, numpy. Only what it defines may be built.
-    home = getattr(cls, "__module__", "")
-    if not _builds(cls) or not any(
-        home == package or home.startswith(f"{package}.") for package in packages
-    ):
+    """A class, or a function that returns a Sequence: nothing else may be called."""
+    rooms = [f"ipads_stream.{package}" for package in BUILDABLE]
+    allowed = f"a class in {', '.join(rooms)}, or in a package listed under trusted"
+    cls = imported(target, key, (*rooms, *packages(trusted)), allowed)
+    returned = str(getattr(cls, "__annotations__", {}).get("return"))
+    makes_sequence = inspect.isfunction(cls) and re.search(r"\bSequence\b'?>?$", returned)
+    if not (isinstance(cls, type) or makes_sequence):
         raise ConfigError(key, target, allowed)
     return cls
 
 
-def _builds(target: Any) -> bool:
-    """Whether it is a class, or a function that returns a Sequence: no other may be called."""
-    if inspect.isfunction(target):
-        return (
-            str(target.__annotations__.get("return")).rpartition(".")[2].strip("'>") == "Sequence"
-        )
-    return isinstance(target, type)
-
-
 def _check_keys(cls: type, values: dict[str, Any], key: str) -> None:
-    parameters = inspect.signature(cls).parameters
+    every = inspect.signature(cls).parameters
+    parameters = {name: p for name, p in every.items()
+                  if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}  # fmt: skip
+    # A module of torch without an __init__ of its own takes (*args, **kwargs), and no key.
+    takes_any = len(parameters) > 0 and any(p.kind is p.VAR_KEYWORD for p in every.values())
     prefix = f"{key}." if key else ""
     for name, value in values.items():
-        if name not in parameters:
-            allowed = f"no such key; {cls.__name__} has {', '.join(parameters)}"
+        if name not in parameters and not takes_any:
+            listed = f"{cls.__name__} has {', '.join(parameters) or 'no keys'}"
+            allowed = f"no such key; {listed}{suggestion(name, list(parameters))}"
             raise ConfigError(f"{prefix}{name}", value, allowed)
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and name not in values:
@@ -197,19 +330,22 @@ def load_system(
     Raises:
         ConfigError: no such system, or an override that is refused.
     """
-    lines = [f"system={name}", *(_prefixed(line) for line in overrides)]
-    return build_system(compose(lines, conf=conf), trusted)
+    packages(trusted)
+    lines = [re.sub(r"^(\+\+|\+|~|)", r"\1system.", line) for line in overrides]
+    return build_system(compose([f"system={name}", *lines], conf=conf), trusted)
 
 
 def build_system(config: dict[str, Any], trusted: Sequence[str] = ()) -> System:
     """The system of a composed configuration."""
-    node = config["system"]
-    if isinstance(node, dict) and "_target_" not in node and "system" in node:
-        allowed = "a file of conf/system whose first line is: # @package _global_"
+    node = config.get("system")
+    is_misplaced = "_target_" in config or (isinstance(node, dict) and "system" in node)
+    if isinstance(node, dict) and "_target_" not in node and is_misplaced:
+        allowed = "a file of conf/system with the keys of the system alone: no level system: "
+        allowed += "above them, no first line # @package _global_"
         raise ConfigError("system", list(node), allowed)
     system = instantiate(node, "system", trusted)
     if not isinstance(system, System):
-        raise ConfigError("system", config["system"], "a system: name, draw and render")
+        raise ConfigError("system", node, "a system: name, draw and render")
     return system
 
 
@@ -235,7 +371,13 @@ def build_sequence(config: dict[str, Any], trusted: Sequence[str] = ()) -> Any:
 
 def build_run(config: dict[str, Any]) -> Any:
     """The training run that a composed ``train`` configuration describes."""
+    import torch
+
+    from ipads_stream.core.files import free_memory
+    from ipads_stream.nets.outputs import filled_outputs
+    from ipads_stream.train.allowance import Allowance
     from ipads_stream.train.run import Run
+    from ipads_stream.train.supervised import Supervised
 
     trusted = config["trusted"]
     for key in ("net", "loss", "trainer"):
@@ -245,35 +387,27 @@ def build_run(config: dict[str, Any]) -> Any:
     for key in ("stream", "logger"):
         if not isinstance(config.get(key), dict):
             raise ConfigError(key, config.get(key), "its keys (see ipads-stream train --help)")
+    system = build_system(config, trusted)
+    config = config | {key: filled_outputs(config[key], system, key) for key in ("net", "loss")}
+
+    def module(key: str) -> Any:
+        return Instance(of=torch.nn.Module)(key, instantiate(config[key], key, trusted))
+
+    def build_net() -> Any:
+        # Training holds weights, gradients and two moments of them.
+        most = {"num_bytes": free_memory() // 4, "num_tensors": 20_000}
+        with Allowance(str(config["net"].get("_target_")), **most):
+            return module("net")
+
+    trainer = instantiate(config["trainer"], "trainer", trusted)
     return Run(
         config=config,
-        system=build_system(config, trusted),
-        trainer=instantiate(config["trainer"], "trainer", trusted),
-        build_net=lambda: instantiate(config["net"], "net", trusted),
-        build_loss=lambda: instantiate(config["loss"], "loss", trusted),
-        read_rows=_measured_rows,
+        system=system,
+        trainer=Instance(of=Supervised)("trainer", trainer),
+        build_net=build_net,
+        build_loss=lambda: module("loss"),
+        build=lambda node, key, packages: instantiate(node, key, (*trusted, *packages)),
     )
-
-
-def _measured_rows(data: str) -> Any:
-    """Fully sampled signals of a measured plane; of a named one, the rows that hold its signals."""
-    from ipads_stream.evaluation import datasets
-    from ipads_stream.evaluation.planes import read_plane, rows_between
-
-    if data in datasets.NAMES:
-        plane = read_plane(datasets.find(data))
-        return plane.fid[rows_between(plane, *datasets.SOURCES[data].signal_ppm)]
-    if not isinstance(data, str) or not Path(data).exists():
-        allowed = f"{', '.join(datasets.NAMES)}, or the path of a file or folder that exists"
-        raise ConfigError("data", data, allowed)
-    return read_plane(data).fid
-
-
-def _prefixed(line: str) -> str:
-    for mark in ("++", "+", "~"):
-        if line.startswith(mark):
-            return f"{mark}system.{line[len(mark) :]}"
-    return f"system.{line}"
 
 
 def load_model(path: str | Path, *, trusted: Sequence[str] = (), device: str = "cpu") -> Any:
@@ -285,27 +419,32 @@ def load_model(path: str | Path, *, trusted: Sequence[str] = (), device: str = "
         device: to run on.
 
     Returns:
-        For reconstruction systems a function ``reconstruct(fid, mask)`` on NumPy arrays, complex
-        (rows, points) and bool (points,) or (rows, points), that returns the reconstructed rows.
-        For systems of quantities, whose networks have ``outputs``, a function ``estimate(inputs)``
-        of NumPy arrays by name, batch first, that returns the quantities in SI by name.
+        What the task of the system makes of the network: of signals a function
+        ``reconstruct(fid, mask)`` on NumPy arrays, complex (rows, points) and bool (points,) or
+        (rows, points), that returns the reconstructed rows; of others a function
+        ``estimate(inputs)`` of arrays by name, batch first, that returns estimates by name in SI.
 
     Raises:
         ConfigError: not a checkpoint of this package, or one that names a class not allowed.
     """
-    from ipads_stream.evaluation.model import Model
-    from ipads_stream.train.checkpoint import read_checkpoint
+    import torch
 
+    from ipads_stream.evaluation.familiar import Familiar
+    from ipads_stream.evaluation.model import Model
+    from ipads_stream.evaluation.tasks import task_of
+    from ipads_stream.train.allowance import Allowance
+    from ipads_stream.train.checkpoint import fill, read_checkpoint
+
+    packages(trusted)
     checkpoint = read_checkpoint(path)
     config = checkpoint["config"]
-    net = instantiate(config["net"], "net", trusted)
-    try:
-        net.load_state_dict(checkpoint["weights"])
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ConfigError("checkpoint", str(path), f"weights that fit net ({reason})") from error
-    if "outputs" in config["net"]:
-        from ipads_stream.evaluation.quantification.model import QuantityModel
-
-        return QuantityModel(net, config=config, device=device)
-    return Model(net, config=config, device=device)
+    held = sum(weight.nbytes for weight in checkpoint["weights"].values())
+    most = {"num_bytes": 4 * held + 2**28, "num_tensors": 20 * len(checkpoint["weights"]) + 10_000}
+    with Allowance(str(config["net"].get("_target_")), **most):
+        net = Instance(of=torch.nn.Module)("net", instantiate(config["net"], "net", trusted))
+    fill(net, checkpoint["weights"], path)
+    system = build_system(config, trusted)
+    task = task_of(system, trusted=trusted)
+    targets, familiar = tuple(task.targets(system)), Familiar(system)
+    model = Model(net, config=config, device=device, targets=targets, familiar=familiar)
+    return task.user_function(model)

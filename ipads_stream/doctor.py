@@ -9,16 +9,18 @@ import platform
 import re
 import shutil
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from ipads_stream import __version__
 
 # Where the package itself is not installed, so that its metadata do not list them.
 REQUIRED = (
     "numpy", "scipy", "numba", "torch", "lightning", "hydra-core", "omegaconf", "einops",
-    "array-api-compat", "jaxtyping", "wandb", "matplotlib", "nmrglue", "h5py", "nibabel",
-    "pooch", "pypulseq", "pyyaml", "threadpoolctl", "tqdm",
+    "array-api-compat", "filelock", "jaxtyping", "wandb", "matplotlib", "nmrglue", "h5py",
+    "nibabel", "pooch", "pyyaml", "threadpoolctl", "tqdm",
 )  # fmt: skip
 ARCHITECTURES = (80, 90)
 
@@ -90,10 +92,37 @@ def _cupy() -> Iterator[str]:
         yield "  cupy  not installed; on a machine with a GPU:"
         yield f"        {sys.executable} -m pip install 'ipads-stream[cuda13]'   (or cuda12)"
         return
-    from ipads_stream.core.backend import resolve_device
+    from ipads_stream.core.handover import working_device
 
     yield f"  cupy  {_version('cupy-cuda13x') or _version('cupy-cuda12x')}"
-    yield f"  device=auto means {resolve_device('auto')}"
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield f"  device=auto means {working_device()}"
+    yield from (f"        {warning.message}" for warning in caught)
+    yield from _cuda_libraries()
+
+
+def _cuda_libraries() -> Iterator[str]:
+    """Which of the libraries that CuPy loads are missing, found out by using each."""
+    from ipads_stream.core.backend import device_namespace
+
+    try:
+        xp: Any = device_namespace("cuda")
+    except ValueError as error:
+        yield f"        {error}"
+        return
+    trials = {
+        "NVRTC and headers": lambda: xp.arange(3.0) + 1,
+        "cuFFT": lambda: xp.fft.fft(xp.ones(4)),
+        "cuBLAS": lambda: xp.ones((2, 2)) @ xp.ones((2, 2)),
+        "cuSOLVER": lambda: xp.linalg.eigh(xp.eye(2)),
+    }
+    for library, trial in trials.items():
+        try:
+            trial()
+        except Exception as error:  # of the loader, the compiler or the driver
+            yield f"        MISSING {library}: {' '.join(str(error).split())[:120]}"
+            yield "        fix: pip install 'ipads-stream[cuda13]'   (or cuda12)"
 
 
 def _numba() -> Iterator[str]:
@@ -101,7 +130,7 @@ def _numba() -> Iterator[str]:
     import numpy as np
 
     from ipads_stream.core.random import Keys, words
-    from ipads_stream.physics.exponentials import damped_exponentials
+    from ipads_stream.physics.spectroscopy.exponentials import damped_exponentials
 
     one = np.ones((1, 1))
     words(Keys(0, "doctor", np.zeros(1, dtype=np.uint64))["words"], 4)
@@ -124,9 +153,11 @@ def _cuda_texts() -> Iterator[str]:
 def _compiled(path: Path, arch: int) -> str:
     from cuda.core import Program, ProgramOptions
 
+    from ipads_stream.core.backend import cuda_text
+
     try:
         options = ProgramOptions(arch=f"sm_{arch}", std="c++17", define_macro=("REAL", "float"))
-        Program(path.read_text(), "c++", options).compile("cubin")
+        Program(cuda_text(path), "c++", options).compile("cubin")
     except Exception as error:
         return "FAILED: " + " ".join(str(error).split())[:200]
     return "compiles"

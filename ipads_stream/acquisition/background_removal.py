@@ -52,7 +52,7 @@ def local_field(
         scipy.fft.next_fast_len(n + r, real=True) for n, r in zip(mask.shape, reach, strict=True)
     ]
     values, inside = (_spectrum(x, sizes) for x in (field * mask, mask.astype(float)))
-    found, known = np.zeros(mask.shape), np.zeros(mask.shape, dtype=bool)
+    local, known = np.zeros(mask.shape), np.zeros(mask.shape, dtype=bool)
     widest = None
     for radius in np.arange(largest, smallest * (1 - 1e-9), -steps.min()):
         sphere = _sphere(radius, steps, sizes)
@@ -60,14 +60,14 @@ def local_field(
         if fits.any():
             widest = sphere if widest is None else widest
             means = _space(values * sphere, sizes, mask.shape)
-            found[fits] = field[fits] - means[fits]
+            local[fits] = field[fits] - means[fits]
             known |= fits
     if widest is None:
         allowed = f"an object that holds a sphere of smallest={smallest:g} m"
         raise ValueError(f"mask with {int(mask.sum())} voxels: {allowed} is allowed")
     high_pass = 1 - widest
     keep = abs(high_pass) > threshold
-    divided = np.where(keep, _spectrum(found, sizes) / np.where(keep, high_pass, 1.0), 0.0)
+    divided = np.where(keep, _spectrum(local, sizes) / np.where(keep, high_pass, 1.0), 0.0)
     return _space(divided, sizes, mask.shape) * known, known
 
 

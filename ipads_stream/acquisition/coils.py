@@ -119,33 +119,6 @@ def ring(
     return distance * outward + np.array([0.0, 0.0, height]), -outward
 
 
-def low_resolution(
-    kspace: Complex[np.ndarray, "C ..."],
-    size: int = 24,
-) -> Complex[np.ndarray, "C ..."]:
-    """Sensitivities from the middle of k-space: its images over the root of their squares' sum.
-
-    s_c = I_c / sqrt(sum_c |I_c|^2), with the phase of the first coil taken off all; 0 where there
-    is no signal. I are images of the middle of k-space through a Hann window.
-
-    Args:
-        kspace: sampled there at least, centre at n // 2.
-        size: samples of the middle that are used along each axis.
-
-    Source: Pruessmann et al., MRM 42, 952 (1999); McKenzie et al., MRM 47, 529 (2002).
-    """
-    axes = tuple(range(1, kspace.ndim))
-    window = np.ones(kspace.shape[1:])
-    for axis, n in enumerate(kspace.shape[1:]):
-        k = np.arange(n) - n // 2
-        along = np.where(np.abs(k) <= size // 2, np.cos(np.pi * k / (size + 2)) ** 2, 0.0)
-        window = window * along.reshape([-1 if i == axis else 1 for i in range(len(axes))])
-    images = _image(kspace * window, axes)
-    power = np.sqrt((np.abs(images) ** 2).sum(axis=0))
-    safe = np.where(power > 1e-6 * power.max(), power, np.inf)
-    return (images * _first_phase(images) / safe).astype(np.complex64)
-
-
 def espirit(
     kspace: Complex[np.ndarray, "C X Y"],
     *,
@@ -184,7 +157,7 @@ def espirit(
         )
     at = tuple(slice(n // 2 - calibration // 2, n // 2 + (calibration + 1) // 2) for n in shape)
     middle = np.asarray(kspace[(slice(None), *at)], np.complex128)
-    if np.mean(np.abs(middle).sum(axis=0) == 0) > 0:
+    if np.any(np.abs(middle).sum(axis=0) == 0):
         raise ValueError(f"calibration={calibration}: a middle of k-space without gaps is allowed")
     pieces = np.lib.stride_tricks.sliding_window_view(middle, (kernel, kernel), axis=(1, 2))
     rows = pieces.transpose(1, 2, 0, 3, 4).reshape(-1, coils * kernel * kernel)
@@ -194,9 +167,9 @@ def espirit(
         kept = vectors[:, values > (threshold**2) * values[-1]].conj()  # pieces lie in their span
         by_voxel = _projections(kept.reshape(coils, kernel, kernel, -1), tuple(shape))
         eigenvalues, eigenvectors = np.linalg.eigh(by_voxel)
-    found = np.moveaxis(eigenvectors[..., -1], -1, 0)
-    found = found * _first_phase(found) * (eigenvalues[..., -1] > crop)
-    return found.astype(np.complex64)
+    maps = np.moveaxis(eigenvectors[..., -1], -1, 0)
+    maps = maps * np.exp(-1j * np.angle(maps[:1])) * (eigenvalues[..., -1] > crop)
+    return maps.astype(np.complex64)
 
 
 def _projections(basis: Any, shape: tuple[int, ...]) -> Any:
@@ -212,12 +185,13 @@ def _projections(basis: Any, shape: tuple[int, ...]) -> Any:
     for p in range(kernel):
         for q in range(kernel):
             pairs = np.einsum("cxyj,dj->cdxy", basis, basis[:, p, q].conj(), optimize=True)
-            of = (slice(kernel - 1 - p, reach - p), slice(kernel - 1 - q, reach - q))
-            by_shift[(slice(None), slice(None), *of)] += pairs
+            by_shift[:, :, kernel - 1 - p : reach - p, kernel - 1 - q : reach - q] += pairs
     padded = np.zeros((coils, coils, *shape), np.complex128)
     places = tuple(slice(n // 2 - kernel + 1, n // 2 + kernel) for n in shape)
     padded[(slice(None), slice(None), *places)] = by_shift
-    images = _image(padded, (2, 3)) * math.sqrt(math.prod(shape)) / kernel**2
+    shifted = np.fft.ifftshift(padded, axes=(2, 3))
+    images = np.fft.fftshift(np.fft.ifftn(shifted, axes=(2, 3), norm="ortho"), axes=(2, 3))
+    images = images * math.sqrt(math.prod(shape)) / kernel**2
     return images.transpose(2, 3, 0, 1)
 
 
@@ -232,14 +206,3 @@ def _corners(centre: Any, normal: Any, radius: Any, segments: int) -> Any:
     radius = radius * math.sqrt(step / math.sin(step))
     turned = np.cos(angle)[:, None] * a[:, None] + np.sin(angle)[:, None] * b[:, None]
     return centre[:, None] + radius[:, None, None] * turned
-
-
-def _image(kspace: Any, axes: tuple[int, ...]) -> Any:
-    """Centred, orthonormal."""
-    shifted = np.fft.ifftshift(kspace, axes=axes)
-    return np.fft.fftshift(np.fft.ifftn(shifted, axes=axes, norm="ortho"), axes=axes)
-
-
-def _first_phase(images: Any) -> Any:
-    """What takes the phase of the first coil off all."""
-    return np.exp(-1j * np.angle(images[:1]))

@@ -50,8 +50,8 @@ def off_resonance(
 ) -> tuple[Float[np.ndarray, "X Y Z"], Float[np.ndarray, "X Y Z"]]:
     """df of gradient echoes S_e = A_e exp(i phase_0) exp(-2 pi i df TE_e), and its uncertainty.
 
-    The phase between successive echoes, unwrapped in space, tells how often later echoes have
-    wrapped; then a straight line is fitted to all, by weights |S|^2.
+    The phase between successive echoes, unwrapped in space, predicts the turns of later echoes;
+    then a straight line is fitted to all, with weights |S|^2.
 
     Args:
         echoes: (X, Y, Z, E), at least two echoes, equally spaced. The phase of a scanner whose sign

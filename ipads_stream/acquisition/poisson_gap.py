@@ -11,108 +11,45 @@ two to four trials suffice instead of tens, and the schedule is a pure function 
 from __future__ import annotations
 
 import math
-from typing import no_type_check
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int
-from numba import njit
 
+from ipads_stream.acquisition.kernels import poisson_gap as lanes
 from ipads_stream.core import random
+from ipads_stream.core.backend import cuda_module, is_numpy, kept, launch
 
-# exp(-mean) underflows at 745. Beyond this mean the sum starts nine standard deviations below it,
-# where the tail left out (1e-18) is far below the smallest uniform number, 2^-33.
-LARGE_MEAN = 700.0
+_CUDA_TEXT = Path(__file__).parent / "kernels" / "poisson_gap.cu"
+
+
+@lru_cache(16)
+def mean_gaps(points: int) -> Any:
+    """Mean gap from each point for a = 1, float64 (N,)."""
+    return np.array([math.sin(0.5 * math.pi * (i + 0.5) / (points + 1)) for i in range(points)])
+
+
+@lru_cache(1)
+def _table() -> Any:
+    return lanes.quantile_table()
 
 
 def poisson_gap(
-    key: random.Key, points: int, counts: Int[np.ndarray, " B"]
-) -> Bool[np.ndarray, "B N"]:
+    key: random.Key, points: int, counts: Int[np.ndarray, " B"], xp: Any = np
+) -> Bool[Any, "B N"]:
     """Schedules with gaps ``g_i ~ Poisson(a sin(pi/2 (i + 1/2) / (N + 1)))``; point 0 always taken.
 
-    ``a`` is chosen per sample such that exactly ``counts`` points result.
-
-    Args:
-        key: named random stream at B sample indices.
-        points: N, length of the signal.
-        counts: (B,) number of sampled points, 1..N.
+    ``a`` is chosen per sample such that exactly ``counts`` points (1 to N) result. On a GPU they
+    are drawn there; a last digit of its exponential may move a gap, once in about 10^12.
     """
-    mask = np.zeros((len(counts), points), dtype=np.bool_)
-    _fill(random.uniform(key, (points,)), counts.astype(np.int64), mask)
+    mask = xp.empty((len(counts), points), dtype=xp.bool_)
+    words, counts = random.words(key, points, xp), counts.astype(np.int64)
+    if is_numpy(mask):
+        lanes.fill(words, counts, mean_gaps(points), _table(), mask)
+        return mask
+    sizes = (np.int64(n) for n in mask.shape)
+    given = words, xp.asarray(counts), kept(mean_gaps(points), xp), *sizes, mask
+    launch(cuda_module(_CUDA_TEXT), "poisson_gap", len(counts), *given)
     return mask
-
-
-@njit(forceinline=True, error_model="numpy")  # see core/philox.py
-@no_type_check
-def _walk(u, shift, scale, weight, row):
-    """Walks one schedule into ``row`` and returns its number of points."""
-    points = row.shape[0]
-    row[:] = False
-    i = 0
-    count = 0
-    while i < points:
-        row[i] = True
-        mean = scale * weight[i]
-        gap = 0
-        if mean <= LARGE_MEAN:
-            term = math.exp(-mean)
-        else:
-            gap = int(min(mean - 9.0 * math.sqrt(mean), float(points)))
-            term = math.exp(gap * math.log(mean) - mean - math.lgamma(gap + 1.0))
-        cumulative = term
-        draw = u[(count + shift) % points]
-        while draw > cumulative and gap < points:
-            gap += 1
-            term *= mean / gap
-            cumulative += term
-        count += 1
-        i += 1 + gap
-    return count
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-@no_type_check
-def _fill(u, counts, mask):
-    samples, points = mask.shape
-    weight = np.empty(points)
-    for i in range(points):
-        weight[i] = math.sin(0.5 * math.pi * (i + 0.5) / (points + 1))
-    for s in range(samples):
-        wanted = counts[s]
-        row = mask[s]
-        if wanted >= points:
-            row[:] = True
-            continue
-        gap = points / wanted - 1.0  # mean gap that gives the wanted number of points
-        scale = 2.0 * gap  # where the published recipe starts, too
-        # One gap growing by one can, rarely, push out two points at once and skip the wanted
-        # count; the same numbers assigned to the gaps one place further on give another walk.
-        found = False
-        shift = 0
-        while not found and shift < points:
-            low, high = 0.0, math.inf
-            for _ in range(64):
-                count = _walk(u[s], shift, scale, weight, row)
-                if count == wanted:
-                    found = True
-                    break
-                if count > wanted:
-                    low = scale
-                else:
-                    high = scale
-                proposed = scale * gap / max(points / count - 1.0, 0.1 * gap)
-                if proposed <= low or proposed >= high:
-                    proposed = 2.0 * low if math.isinf(high) else 0.5 * (low + high)
-                if high - low <= 1e-9 * low:
-                    break
-                scale = proposed
-            shift += 1
-        if not found:  # every assignment skips the count: keep the earliest points of the last walk
-            surplus = count - wanted
-            for i in range(points - 1, -1, -1):
-                if surplus > 0 and row[i]:
-                    row[i] = False
-                    surplus -= 1
-            for i in range(points):
-                if surplus < 0 and not row[i]:
-                    row[i] = True
-                    surplus += 1

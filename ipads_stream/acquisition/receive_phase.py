@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from jaxtyping import Complex, Float
+from jaxtyping import Bool, Complex, Float
+from scipy.optimize import nnls
 
-from ipads_stream.core.backend import namespace
-
-STEPS = 2000
+from ipads_stream.core.backend import interned, kept, namespace
 
 
 def without_phase(
@@ -18,18 +17,15 @@ def without_phase(
     """The real part of each signal along its principal axis, with its sign.
 
     For s_n = exp(i a) x_n plus noise, x real: a = arg(sum_n s_n^2) / 2 up to half a turn, which the
-    sign of sum_n r_n x_n settles where r is a reference on whose side every x lies.
-
-    Args:
-        signal: s, (B, N).
-        reference: r, from :func:`sign_reference`.
+    sign of sum_n r_n x_n settles where r (:func:`sign_reference`) is a reference on whose side
+    every x lies.
     """
     xp = namespace(signal)
     axis = xp.sqrt(xp.sum(signal * signal, axis=1))
     size = xp.abs(axis)
     turn = xp.conj(axis) / xp.where(size > 0, size, xp.ones_like(size))
     x = xp.real(signal * turn[:, None])
-    side = xp.sum(x * xp.asarray(reference, dtype=x.dtype), axis=1)
+    side = xp.sum(x * kept(reference, xp, x.dtype), axis=1)
     return x * xp.where(side < 0, -xp.ones_like(side), xp.ones_like(side))[:, None]
 
 
@@ -38,30 +34,44 @@ def sign_reference(
 ) -> tuple[Float[np.ndarray, " N"], float]:
     """The direction on whose side all signals lie farthest, and how far the nearest does.
 
-    The point of least norm in the convex hull of the signals x_s / |x_s|: each step moves towards
-    the signal that lies least on its side, as far as the norm falls.
+    Given are r, of norm 1, and min_s <r, u_s> with u_s = x_s / |x_s|; 0 or below where no direction
+    has all signals on its side. r points to the point of least norm in the convex hull of the u_s,
+    r ~ sum_s w_s u_s with w = argmin |sum_s w_s u_s|^2 + (1 - sum_s w_s)^2, w >= 0.
 
-    Args:
-        signals: x, real, (S, N).
-
-    Returns:
-        r, (N,), of norm 1, and min_s <r, x_s> / |x_s|; 0 or below where no direction has all
-        signals on its side.
-
-    Source: Gilbert, An iterative procedure for computing the minimum of a quadratic form on a
-    convex set, SIAM Journal on Control 4(1), 1966.
+    Source: Lawson and Hanson, Solving Least Squares Problems, chapter 23, 1974.
     """
-    x = np.asarray(signals, dtype=np.float64)
-    x = x / np.linalg.norm(x, axis=1, keepdims=True)
-    r = x.mean(axis=0)
-    for _ in range(STEPS):
-        worst = x[np.argmin(x @ r)]
-        way = worst - r
-        length = float(way @ way)
-        share = -float(r @ way) / length if length > 0 else 0.0
-        if share <= 1e-9:
-            break
-        r = r + min(share, 1.0) * way
-    size = float(np.linalg.norm(r))
-    r = r / size if size > 0 else r
-    return r, float((x @ r).min())
+    units = signals / np.linalg.norm(signals, axis=1, keepdims=True)
+    system = np.vstack([units.T, np.ones(len(units))])
+    weights, _ = nnls(system, np.append(np.zeros(units.shape[1]), 1.0))
+    r = weights @ units
+    r = r / max(float(np.linalg.norm(r)), np.finfo(np.float64).tiny)
+    return r, float((units @ r).min())
+
+
+def without_phase_plane(
+    image: Complex[Any, "B X Y Z"], mask: Bool[Any, "B X Y Z"], xp: Any
+) -> Complex[Any, "B X Y Z"]:
+    """Volumes S without the plane of their phase, 0 outside the mask, over sum |S|^2 / sum |S|.
+
+    Voids hardly change that divisor.
+
+    The plane turns along each axis by the angle of sum S(n + 1) S(n)*, most of which shim and
+    receiver are, and leaves no phase to sum S |S|: weak iron would be hidden under it.
+    """
+    axes = (1, 2, 3)
+    inside = xp.where(mask, image, 0)
+    for axis in axes:
+        ahead, behind = slice(1, None), slice(None, -1)
+        place = (slice(None),) * axis
+        # What was just computed stands first (see physics/bloch/single_shot.py).
+        turning = xp.conj(inside[(*place, behind)]) * inside[(*place, ahead)]
+        angle = xp.angle(xp.sum(turning, axis=axes, keepdims=True))
+        steps = kept(interned(np.arange(image.shape[axis], dtype=np.float32)), xp)
+        steps = steps.reshape((-1, *(1,) * (3 - axis)))
+        inside = inside * xp.exp(-1j * angle * steps)
+    size = xp.abs(inside)
+    total = xp.maximum(xp.sum(size, axis=axes, keepdims=True), 1e-30)
+    mean = xp.sum(inside * size, axis=axes, keepdims=True)
+    phasor = xp.conj(mean) / xp.maximum(xp.abs(mean), 1e-30)
+    scale = total / xp.maximum(xp.sum(size**2, axis=axes, keepdims=True), 1e-30)
+    return inside * (phasor * scale)

@@ -11,11 +11,13 @@ IEEE Transactions on Medical Imaging 33(12), 2014.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from ipads_stream.core.backend import kept
 from ipads_stream.core.errors import ConfigError
 
 
@@ -23,59 +25,38 @@ from ipads_stream.core.errors import ConfigError
 class Subspace:
     """The mean of typical signals and the directions in which they differ.
 
-    Attributes:
-        mean: (N,).
-        vectors: orthonormal, (K, N), the largest first.
-        sizes: standard deviation of the coordinates in the set, noise included, (K,).
+    vectors: orthonormal, the largest first; sizes: standard deviation of the coordinates in the
+    set, noise included.
     """
 
     mean: Float[np.ndarray, " N"]
     vectors: Float[np.ndarray, "K N"]
     sizes: Float[np.ndarray, " K"]
 
-    def coordinates(self, signals: Float[Any, "B N"], xp: Any = np) -> Float[Any, "B K"]:
-        """x_k = v_k (s - mean) / size_k, of the precision of the signals.
+    @cached_property
+    def scaled(self) -> Float[np.ndarray, "K N"]:
+        """The vectors over their sizes."""
+        return self.vectors / self.sizes[:, None]
 
-        Args:
-            signals: normalised as the set.
-            xp: their array library, numpy or cupy.
-        """
+    def coordinates(self, signals: Float[Any, "B N"], xp: Any = np) -> Float[Any, "B K"]:
+        """x_k = v_k (s - mean) / size_k, of the precision of the signals, normalised as the set."""
         # The mean is taken off first: single precision would lose what is small beside it.
-        mean, scaled = (
-            xp.asarray(x, dtype=signals.dtype)
-            for x in (self.mean, self.vectors / self.sizes[:, None])
-        )
+        mean, scaled = (kept(x, xp, signals.dtype) for x in (self.mean, self.scaled))
         # Not a matrix product: its rounding would follow the number of signals in the batch.
         return xp.einsum("bn,kn->bk", signals - mean, scaled)
 
     def residual(self, signals: Float[np.ndarray, "B N"]) -> Float[np.ndarray, " B"]:
-        """Standard deviation per sample of what no signal of the set explains: of the noise.
-
-        Args:
-            signals: in any unit.
-
-        Raises:
-            ConfigError: there are no more samples than directions.
-        """
+        """Standard deviation per sample of what no signal of the set explains: of the noise."""
         basis = np.linalg.qr(np.vstack([self.mean, self.vectors]).T)[0]
         left = basis.shape[0] - basis.shape[1]
         if left < 1:
             raise ConfigError("features", len(self.sizes), f"at most {basis.shape[0] - 2}")
-        rest = np.sum(signals * signals, axis=1) - np.sum((signals @ basis) ** 2, axis=1)
-        return np.sqrt(np.maximum(rest, 0.0) / left)
+        power = np.sum(signals * signals, axis=1) - np.sum((signals @ basis) ** 2, axis=1)
+        return np.sqrt(np.maximum(power, 0.0) / left)
 
 
 def subspace(signals: Float[np.ndarray, "B N"], rank: int, noise: float) -> Subspace:
-    """The subspace of a set of noise-free signals.
-
-    Args:
-        signals: typical ones.
-        rank: K.
-        noise: typical standard deviation of a sample's noise, in their unit.
-
-    Raises:
-        ConfigError: more directions than samples.
-    """
+    """The subspace of noise-free signals; noise: typical standard deviation of a sample's noise."""
     if not 1 <= rank <= signals.shape[1]:
         raise ConfigError("features", rank, f"1 to {signals.shape[1]}, the samples of a signal")
     mean = signals.mean(axis=0)

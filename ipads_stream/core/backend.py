@@ -6,10 +6,12 @@ CuPy is imported inside functions only, torch never (see handover.py): neither i
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import re
 import sys
 import threading
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,8 +22,10 @@ import numpy as np
 from ipads_stream.core.errors import ConfigError
 
 _THREADS = 128
-_modules: dict[tuple[int, str, tuple[str, ...]], Any] = {}
-_lock = threading.Lock()
+_ALIGNED = 16  # bytes; of the largest number
+_modules: dict[tuple[int, Path, tuple[str, ...]], Any] = {}
+_kept: dict[tuple[int, str, int], Any] = {}
+_lock = threading.RLock()  # an upload may end the life of another constant
 
 
 def namespace(*arrays: Any) -> Any:
@@ -52,9 +56,14 @@ def is_cupy(x: Any) -> bool:
 
 
 def resolve_device(device: str = "auto") -> str:
-    """``cpu`` or ``cuda``; ``auto`` takes CUDA where CuPy is installed and sees a GPU."""
-    if device not in ("auto", "cpu", "cuda"):
-        raise ConfigError("device", device, "auto, cpu or cuda")
+    """``cpu``, ``cuda`` (the current one) or ``cuda:1``; ``auto`` takes CUDA where CuPy sees it.
+
+    Raises:
+        ConfigError: no such name.
+    """
+    named, _, number = device.partition(":") if isinstance(device, str) else ("", "", "")
+    if device not in ("auto", "cpu", "cuda") and not (named == "cuda" and number.isdecimal()):
+        raise ConfigError("device", device, "auto, cpu, cuda or the number of one, as in cuda:1")
     if device != "auto":
         return device
     try:
@@ -68,9 +77,10 @@ def device_namespace(device: str = "auto") -> ModuleType:
 
     Raises:
         ConfigError: CuPy is not installed (the message names the extra that brings it), or finds no
-            GPU.
+            GPU, or not so many.
     """
-    if resolve_device(device) == "cpu":
+    device = resolve_device(device)
+    if device == "cpu":
         return np
     try:
         cupy = _cupy()
@@ -78,32 +88,122 @@ def device_namespace(device: str = "auto") -> ModuleType:
         raise ConfigError("device", device, f"cpu here ({error})") from error
     if not cupy.cuda.is_available():
         raise ConfigError("device", device, "cpu here (CuPy finds no GPU or no driver)")
+    count = cupy.cuda.runtime.getDeviceCount()
+    if int(device.partition(":")[2] or 0) >= count:
+        raise ConfigError("device", device, f"cuda:0 to cuda:{count - 1} here")
     return cupy
 
 
 def cuda_module(path: Path, options: tuple[str, ...] = ()) -> Any:
-    """The compiled CUDA text of a file, one per device, text and options."""
+    """The compiled CUDA text of a file, one per device and options; the file is read once."""
     cupy = _cupy()
-    text = Path(path).read_text()
-    key = (cupy.cuda.Device().id, hashlib.sha256(text.encode()).hexdigest(), tuple(options))
+    key = (cupy.cuda.Device().id, path, options)
     with _lock:
         if key not in _modules:
+            text = cuda_text(path)
             _modules[key] = cupy.RawModule(code=text, options=("-std=c++17", *options))
         return _modules[key]
+
+
+def cuda_text(path: Path) -> str:
+    """The CUDA text of a file, with those that it includes in their places.
+
+    CuPy's store of compiled kernels does not look into included files.
+    """
+    return re.sub(
+        r'#include "(.+)"\n', lambda name: cuda_text(path.parent / name[1]), path.read_text()
+    )
 
 
 def launch(module: Any, name: str, num_items: int, *arguments: Any) -> None:
     """Run one thread per item of a kernel on CuPy's current stream."""
     if num_items:
         grid = (-(-num_items // _THREADS),)
-        module.get_function(name)(grid, (_THREADS,), arguments)
+        _function(module, name)(grid, (_THREADS,), arguments)
+
+
+@lru_cache(None)  # as many as there are modules, which are kept
+def _function(module: Any, name: str) -> Any:
+    return module.get_function(name)
+
+
+def kept(constant: np.ndarray, xp: Any, dtype: Any = None) -> Any:
+    """An array of the host that never changes, in a library; moved to a GPU once while it lives.
+
+    Hand over the same array each time, such as a cached property. Any stream may read the copy: the
+    one call that makes it waits until it is there.
+    """
+    if not array_api_compat.is_cupy_namespace(xp):
+        return xp.asarray(constant, dtype=dtype)
+    dtype = np.dtype(constant.dtype if dtype is None else dtype)
+    cupy = _cupy()
+    key = (id(constant), dtype.char, cupy.cuda.Device().id)
+    with _lock:
+        if key not in _kept:
+            _kept[key] = cupy.asarray(constant, dtype=dtype)
+            cupy.cuda.get_current_stream().synchronize()
+            weakref.finalize(constant, _kept.pop, key, None).atexit = False
+        return _kept[key]
+
+
+def interned(table: np.ndarray) -> np.ndarray:
+    """The same array for every small table of the same content, so that it can be kept."""
+    return _interned(table.tobytes(), table.dtype.str, table.shape)
+
+
+@lru_cache(256)
+def _interned(content: bytes, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
+    return np.frombuffer(content, dtype).reshape(shape)
+
+
+def moved(xp: Any, *arrays: np.ndarray) -> tuple[Any, ...]:
+    """Arrays of the host in a library; to a GPU in one copy, as views of one piece of memory."""
+    if xp is np:
+        return arrays
+    arrays = tuple(np.asarray(x, order="C") for x in arrays)
+    ends = np.cumsum([-(-x.nbytes // _ALIGNED) * _ALIGNED for x in arrays])
+    starts = (0, *ends[:-1].tolist())
+    piece = np.zeros(ends[-1], np.uint8)
+    for x, start in zip(arrays, starts, strict=True):
+        piece[start : start + x.nbytes] = x.reshape(-1).view(np.uint8)
+    there = xp.asarray(piece)
+    return tuple(
+        there[start : start + x.nbytes].view(x.dtype).reshape(x.shape)
+        for x, start in zip(arrays, starts, strict=True)
+    )
+
+
+def is_device_failure(error: BaseException) -> bool:
+    """Whether an error is of memory or of a GPU, not of a sample: rendering again cannot help.
+
+    After some errors of CUDA (an illegal address) the process can use the device no more.
+    """
+    torch = sys.modules.get("torch")
+    of_torch = () if torch is None else (torch.OutOfMemoryError, torch.AcceleratorError)
+    library = type(error).__module__.partition(".")[0]
+    return isinstance(error, (MemoryError, *of_torch)) or library in ("cupy", "cupy_backends")
 
 
 @contextlib.contextmanager
-def on_stream(device: int, stream: Any) -> Iterator[ModuleType]:
-    """Let CuPy work on a device and on a stream that another library owns."""
+def on_stream(
+    device: int, stream: Any, allocate: Callable[[int], tuple[int, Any]]
+) -> Iterator[ModuleType]:
+    """Let CuPy work on a device, and on a stream and in memory that another library owns.
+
+    ``allocate`` gives, for a number of bytes, an address and what owns it.
+    """
     cupy = _cupy()
-    with cupy.cuda.Device(device), cupy.cuda.Stream.from_external(stream):
+
+    def memory(size: int) -> Any:
+        address, owner = allocate(size)
+        owned = cupy.cuda.UnownedMemory(address, size, owner, device)
+        return cupy.cuda.MemoryPointer(owned, 0)
+
+    with (
+        cupy.cuda.Device(device),
+        cupy.cuda.Stream.from_external(stream),
+        cupy.cuda.using_allocator(memory),
+    ):
         yield cupy
 
 

@@ -1,7 +1,5 @@
 """Physical constants, each in one place."""
 
-from __future__ import annotations
-
 import math
 
 # CODATA 2018, proton (unshielded), gamma / (2 pi), Hz/T.

@@ -1,7 +1,5 @@
 """A configured object as plain data: written, hashed, and read back by the configuration."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from dataclasses import fields, is_dataclass
@@ -14,7 +12,7 @@ def describe(thing: Any) -> Any:
     Fields are given as written (in the unit of the YAML), so that
     ``instantiate(describe(x)) == x``.
     """
-    if hasattr(thing, "describe"):  # stands for another object: a frozen set for its system
+    if hasattr(thing, "describe"):  # stands for another object, as a frozen set does for its system
         return thing.describe()
     if is_dataclass(thing) and not isinstance(thing, type):
         values = {f.name: describe(getattr(thing, f.name)) for f in fields(thing)}
@@ -24,6 +22,14 @@ def describe(thing: Any) -> Any:
     if isinstance(thing, (list, tuple)):
         return [describe(value) for value in thing]
     return thing
+
+
+def flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    """The leaves of nested plain data, by dotted key."""
+    if not isinstance(node, dict) or not node:
+        return {prefix: node}
+    parts = [flat(x, f"{prefix}.{key}" if prefix else str(key)) for key, x in node.items()]
+    return {key: leaf for part in parts for key, leaf in part.items()}
 
 
 def config_hash(thing: Any) -> str:

@@ -1,7 +1,5 @@
 """Errors that tell a user which key is wrong, what it holds and what is allowed."""
 
-from __future__ import annotations
-
 from typing import Any
 
 
@@ -18,9 +16,9 @@ class ConfigError(ValueError):
         self.key, self.value, self.allowed = key, value, allowed
         super().__init__(f"{key}={value!r}: {allowed}")
 
-    def under(self, parent: str) -> ConfigError:
+    def under(self, parent: str) -> "ConfigError":
         """The same error seen from one level further up: ``low`` under ``decay``: ``decay.low``."""
         return ConfigError(f"{parent}.{self.key}" if self.key else parent, self.value, self.allowed)
 
-    def __reduce__(self) -> tuple[type[ConfigError], tuple[str, Any, str]]:
+    def __reduce__(self) -> tuple[type["ConfigError"], tuple[str, Any, str]]:
         return ConfigError, (self.key, self.value, self.allowed)

@@ -1,18 +1,70 @@
 """Hand-over between torch and the libraries that generate: the same memory, in stream order.
 
-torch allocates whatever outlives a call and CuPy writes into it: an array of CuPy's pool that torch
-drops returns to the generating stream, which may overwrite it while training still reads.
+torch owns whatever outlives a call: an array of CuPy's that torch drops returns to the generating
+stream, which may overwrite it while training still reads. CuPy allocates from torch's memory, too:
+of two pools each would keep what the other lacks. That costs the host some microseconds an array.
 """
 
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 
-from ipads_stream.core.backend import is_cupy, is_numpy, on_stream
+from ipads_stream.core.backend import (
+    device_namespace,
+    is_cupy,
+    is_numpy,
+    on_stream,
+    resolve_device,
+)
+from ipads_stream.core.errors import ConfigError
+
+
+def working_device(device: str = "auto") -> str:
+    """``cpu``, ``cuda`` or ``cuda:1``, on which both CuPy and torch work; ``auto`` warns where one
+    of them sees a GPU and the other does not.
+
+    Raises:
+        ConfigError: no such name or device, or one of both libraries cannot use it.
+    """
+    has_torch = torch.cuda.is_available()
+    reason = "torch finds no GPU" if torch.version.cuda else "torch is a CPU build"
+    if device == "auto":
+        resolved = resolve_device(device)
+        if resolved == "cuda" and not has_torch:
+            warnings.warn(f"device=auto is the CPU: CuPy finds a GPU, {reason}", stacklevel=2)
+            return "cpu"
+        if resolved == "cpu" and has_torch:
+            lacks = "CuPy, which pip install 'ipads_stream[cuda13]' or [cuda12] brings, does not"
+            warnings.warn(f"device=auto is the CPU: torch finds a GPU, {lacks}", stacklevel=2)
+        return resolved
+    device_namespace(device)
+    if resolve_device(device) != "cpu" and not has_torch:
+        raise ConfigError("device", device, f"cpu here ({reason})")
+    return device
+
+
+def network_device(device: str = "auto") -> str:
+    """The device that torch runs a network on, with ``auto`` where batches are made, too.
+
+    Raises:
+        ConfigError: no such name, or a GPU that torch does not find.
+    """
+    if device == "auto":
+        return working_device()
+    if resolve_device(device) != "cpu" and not torch.cuda.is_available():
+        raise ConfigError("device", device, "cpu or auto: torch finds no CUDA device")
+    return device
+
+
+def allocate(size: int) -> tuple[int, Any]:
+    """Bytes of torch's on the current device and stream, for ``on_stream``: address and owner."""
+    storage = torch.empty(size, dtype=torch.uint8, device="cuda")
+    return storage.data_ptr(), storage
 
 
 def to_torch(array: Any) -> torch.Tensor:
@@ -64,8 +116,7 @@ def with_adjoint(
             complex array conjugate, as torch has it: d/d(real part) + i d/d(imaginary part).
         tensors: on one device; none dual, in vmap or in a graph (``is_transformed``).
     """
-    out: torch.Tensor = _Adjoint.apply(compute, pull_back, *tensors)
-    return out
+    return _Adjoint.apply(compute, pull_back, *tensors)
 
 
 class _Adjoint(torch.autograd.Function):
@@ -81,10 +132,10 @@ class _Adjoint(torch.autograd.Function):
         tensors = ctx.saved_tensors
         with torch.no_grad(), views(cotangent.contiguous(), *tensors) as (first, *arrays):
             slopes = ctx.pull_back(first, *arrays)
-            found = [None if slope is None else _owned(slope) for slope in slopes]
+            owned = [None if slope is None else _owned(slope) for slope in slopes]
         grads = [
             None if x is None else x.to(tensor.dtype).reshape(tensor.shape)
-            for x, tensor in zip(found, tensors, strict=True)
+            for x, tensor in zip(owned, tensors, strict=True)
         ]
         if torch.is_grad_enabled():
             grads = [None if x is None else _Once.apply(x, cotangent, *tensors) for x in grads]
@@ -110,7 +161,7 @@ class _Once(torch.autograd.Function):
 
 
 def _owned(array: Any) -> torch.Tensor:
-    """The array as a tensor in torch's memory where it lies on a GPU."""
+    """The array as a tensor, on a GPU in torch's memory."""
     tensor = to_torch(array)
     return tensor.clone() if tensor.is_cuda else tensor
 
@@ -127,14 +178,14 @@ def views(*tensors: torch.Tensor) -> Iterator[tuple[Any, ...]]:
         raise TypeError(f"views takes tensors on cpu or cuda, got {device}")
     with (
         torch.cuda.device(device),
-        on_stream(device.index, torch.cuda.current_stream(device)) as cupy,
+        on_stream(device.index, torch.cuda.current_stream(device), allocate) as cupy,
     ):
         yield tuple(cupy.from_dlpack(tensor) for tensor in plain)
 
 
 @contextlib.contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """Let torch use so many threads on the CPU inside the block.
+    """Let torch use this many threads on the CPU inside the block.
 
     Small networks run fastest with one: on two processors, of which others use a part, two threads
     that wait for one another took 10 to 70 times as long per row as one.

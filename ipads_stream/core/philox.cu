@@ -44,27 +44,50 @@ __device__ __forceinline__ void normal_pair(word w, word v, float* x) {
     x[1] = radius * (quarter & 2 ? -second : second);
 }
 
+// Which block of which sample a thread owns; a division of 32 bits wherever it does.
+__device__ __forceinline__ bool owned(wide samples, wide blocks, wide* sample, wide* block) {
+    wide item = (wide)blockIdx.x * blockDim.x + threadIdx.x;
+    if (item >= samples * blocks) return false;
+    *sample = (item | blocks) >> 32 ? item / blocks : (word)item / (word)blocks;
+    *block = item - *sample * blocks;
+    return true;
+}
+
+template <class T> struct alignas(16) Four {
+    T of[4];
+};
+
+// Rows of a multiple of four numbers are written in fours, all others one by one.
+template <class T>
+__device__ __forceinline__ void write(const Four<T>& values, wide sample, wide block, wide count,
+                                      T* out) {
+    out += sample * count + 4 * block;
+    if (count % 4 == 0) {
+        *reinterpret_cast<Four<T>*>(out) = values;
+        return;
+    }
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+        if (4 * block + i < count) out[i] = values.of[i];
+}
+
 extern "C" __global__ void words(const wide* indices, wide samples, wide count, word k, word m,
                                  word* out) {
-    wide blocks = (count + 3) / 4, item = (wide)blockIdx.x * blockDim.x + threadIdx.x;
-    if (item >= samples * blocks) return;
-    wide sample = item / blocks, block = item % blocks;
-    word w[4];
-    philox(indices[sample], (word)block, k, m, w);
-    for (int i = 0; i < 4; ++i)
-        if (4 * block + i < count) out[sample * count + 4 * block + i] = w[i];
+    wide sample, block;
+    if (!owned(samples, (count + 3) / 4, &sample, &block)) return;
+    Four<word> w;
+    philox(indices[sample], (word)block, k, m, w.of);
+    write(w, sample, block, count, out);
 }
 
 extern "C" __global__ void normals(const wide* indices, wide samples, wide count, word k, word m,
                                    float* out) {
-    wide blocks = (count + 3) / 4, item = (wide)blockIdx.x * blockDim.x + threadIdx.x;
-    if (item >= samples * blocks) return;
-    wide sample = item / blocks, block = item % blocks;
+    wide sample, block;
+    if (!owned(samples, (count + 3) / 4, &sample, &block)) return;
     word w[4];
-    float x[4];
+    Four<float> x;
     philox(indices[sample], (word)block, k, m, w);
-    normal_pair(w[0], w[1], x);
-    normal_pair(w[2], w[3], x + 2);
-    for (int i = 0; i < 4; ++i)
-        if (4 * block + i < count) out[sample * count + 4 * block + i] = x[i];
+    normal_pair(w[0], w[1], x.of);
+    normal_pair(w[2], w[3], x.of + 2);
+    write(x, sample, block, count, out);
 }

@@ -9,11 +9,12 @@ import math
 from typing import no_type_check
 
 import numpy as np
-from numba import njit
 
-_LANES = 64
-_LOW = np.uint64(0xFFFFFFFF)
-_HALF_WORD = np.uint64(32)
+from ipads_stream.core.compilation import kernel, part
+
+LANES = 64
+LOW = np.uint64(0xFFFFFFFF)
+HALF_WORD = np.uint64(32)
 _MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _WEYL = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 _UNIT = np.float32(2.0**-32)
@@ -22,39 +23,34 @@ _LN2 = np.float32(math.log(2))
 _ROOT_HALF = np.uint32(0xB504F333)  # 2^32 / sqrt(2)
 _ROOT_BITS = np.int32(0x3F3504F3)  # float32 1 / sqrt(2)
 
-_kernel = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-# Inlined, so that compiled and cached kernels are one code: a part that is called exists twice in
-# the process that compiles it, and its two codes may round otherwise.
-_part = njit(forceinline=True, error_model="numpy", fastmath={"contract"})
 
-
-@_part
+@part
 @no_type_check
-def _fill_blocks(key0, key1, low, high, block, words):
+def fill_blocks(key0, key1, low, high, block, words):
     """The four words of each block, word-major: words[64 w + i]."""
-    for i in range(_LANES):
+    for i in range(LANES):
         a, b, c, d = np.uint64(low[i]), np.uint64(high[i]), np.uint64(block[i]), np.uint64(0)
         k, m = np.uint64(key0), np.uint64(key1)
         for _ in range(10):
             p, q = a * _MULTIPLIERS[0], c * _MULTIPLIERS[1]
-            a, b = (q >> _HALF_WORD) ^ b ^ k, q & _LOW
-            c, d = (p >> _HALF_WORD) ^ d ^ m, p & _LOW
-            k, m = (k + _WEYL[0]) & _LOW, (m + _WEYL[1]) & _LOW
+            a, b = (q >> HALF_WORD) ^ b ^ k, q & LOW
+            c, d = (p >> HALF_WORD) ^ d ^ m, p & LOW
+            k, m = (k + _WEYL[0]) & LOW, (m + _WEYL[1]) & LOW
         words[i] = a
-        words[_LANES + i] = b
-        words[2 * _LANES + i] = c
-        words[3 * _LANES + i] = d
+        words[LANES + i] = b
+        words[2 * LANES + i] = c
+        words[3 * LANES + i] = d
 
 
-@_part
+@part
 @no_type_check
-def _fill_normals(words, values):
+def fill_normals(words, values):
     """Box-Muller: radius sqrt(-2 ln u) from one word, angle from the other, 64 pairs.
 
     Source: polynomials of Cephes logf, sinf and cosf (Moshier, netlib.org/cephes).
     """
-    for i in range(_LANES):
-        w, v = words[i], words[_LANES + i]
+    for i in range(LANES):
+        w, v = words[i], words[LANES + i]
         # Near 1 the distance from 1 is exact and the logarithm keeps its relative accuracy.
         bits = np.int32(np.float32(np.float32(w) + np.float32(0.5)).view(np.int32) - _ROOT_BITS)
         exponent = np.int32(bits >> np.int32(23))
@@ -93,30 +89,30 @@ def _fill_normals(words, values):
         back = ((quarter + np.uint32(1)) & np.uint32(2)) != 0
         down = (quarter & np.uint32(2)) != 0
         values[i] = radius * (-first if back else first)
-        values[_LANES + i] = radius * (-second if down else second)
+        values[LANES + i] = radius * (-second if down else second)
 
 
-@_part
+@part
 @no_type_check
 def _place(lanes, out, sample, block, item):
     """Copy the lanes to the values of each block; a draw that ends within a block is cut."""
     num_samples, count = out.shape
     flat = out.reshape(-1)
-    if count % 4 == 0 and 4 * (item + _LANES) <= flat.size:
-        part = flat[4 * item : 4 * (item + _LANES)]
-        for i in range(_LANES):
+    if count % 4 == 0 and 4 * (item + LANES) <= flat.size:
+        part = flat[4 * item : 4 * (item + LANES)]
+        for i in range(LANES):
             part[4 * i] = lanes[i]
-            part[4 * i + 1] = lanes[_LANES + i]
-            part[4 * i + 2] = lanes[2 * _LANES + i]
-            part[4 * i + 3] = lanes[3 * _LANES + i]
+            part[4 * i + 1] = lanes[LANES + i]
+            part[4 * i + 2] = lanes[2 * LANES + i]
+            part[4 * i + 3] = lanes[3 * LANES + i]
         return
-    for i in range(_LANES):
+    for i in range(LANES):
         if sample[i] < num_samples:
             for w in range(min(4, count - 4 * block[i])):
-                out[sample[i], 4 * block[i] + w] = lanes[_LANES * w + i]
+                out[sample[i], 4 * block[i] + w] = lanes[LANES * w + i]
 
 
-@_kernel
+@kernel
 @no_type_check
 def draw(key0, key1, indices, is_normal, out):
     """Fill out, (B, count), with words (uint32) or with standard normals (float32).
@@ -125,23 +121,32 @@ def draw(key0, key1, indices, is_normal, out):
     """
     num_samples, count = out.shape
     blocks = (count + 3) // 4
-    low, high = np.empty(_LANES, np.uint32), np.empty(_LANES, np.uint32)
-    block, sample = np.zeros(_LANES, np.int64), np.empty(_LANES, np.int64)
-    words = np.empty(4 * _LANES, np.uint32)
-    values = np.empty(4 * _LANES, out.dtype)
+    low, high = np.empty(LANES, np.uint32), np.empty(LANES, np.uint32)
+    block, sample = np.zeros(LANES, np.int64), np.empty(LANES, np.int64)
+    words = np.empty(4 * LANES, np.uint32)
+    values = np.empty(4 * LANES, out.dtype)
     b, k = 0, 0
-    for item in range(0, num_samples * blocks, _LANES):
-        for i in range(_LANES):
-            index = indices[min(b, num_samples - 1)]
-            low[i], high[i] = index & _LOW, index >> _HALF_WORD
-            block[i], sample[i] = k, b
-            k += 1
+    for item in range(0, num_samples * blocks, LANES):
+        if k + LANES <= blocks:  # all of one sample, as most lanes of long draws are
+            index = indices[b]
+            for i in range(LANES):
+                low[i], high[i] = index & LOW, index >> HALF_WORD
+                block[i], sample[i] = k + i, b
+            k += LANES
             if k == blocks:
                 b, k = b + 1, 0
-        _fill_blocks(key0, key1, low, high, block, words)
+        else:
+            for i in range(LANES):
+                index = indices[min(b, num_samples - 1)]
+                low[i], high[i] = index & LOW, index >> HALF_WORD
+                block[i], sample[i] = k, b
+                k += 1
+                if k == blocks:
+                    b, k = b + 1, 0
+        fill_blocks(key0, key1, low, high, block, words)
         if is_normal:
-            _fill_normals(words[: 2 * _LANES], values[: 2 * _LANES])
-            _fill_normals(words[2 * _LANES :], values[2 * _LANES :])
+            fill_normals(words[: 2 * LANES], values[: 2 * LANES])
+            fill_normals(words[2 * LANES :], values[2 * LANES :])
             _place(values, out, sample, block, item)
         else:
             _place(words, out, sample, block, item)

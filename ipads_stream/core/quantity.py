@@ -1,19 +1,15 @@
 """What a network estimates: a physical quantity with its unit, its range and its scale."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from array_api_compat import array_namespace
 
 from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.fields import Number, check, choice, number
 from ipads_stream.core.units import factor
-
-SCALES = ("linear", "log")
-KEYS = ("low", "high", "unit", "scale", "bids")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,25 +20,30 @@ class Quantity:
         low, high: SI; the range that is normal. It scales a network's output and its errors, and
             does not clip them.
         unit: of reports, e.g. "ms".
-        scale: "linear" or "log": where equal differences weigh alike. Relaxation times are "log".
+        scale: "linear" or "log", on which equal differences count alike: "log" of relaxation times.
         bids: suffix of a map's file name in BIDS, e.g. "T2map"; "": the name of the quantity.
     """
 
-    low: float
-    high: float
+    low: float = number()
+    high: float = number()
     unit: str = ""
-    scale: str = "linear"
+    scale: str = choice("linear", among=("linear", "log"))
     bids: str = ""
+
+    @classmethod
+    def over(
+        cls, support: tuple[float, float], unit: str = "", scale: str = "linear", bids: str = ""
+    ) -> "Quantity":
+        """The quantity over the support of its distribution; a constant's is widened by 10 %."""
+        low, high = support
+        if low == high:
+            margin = 0.1 * abs(low) or 0.01
+            low, high = low - margin, high + margin
+        return cls(low=low, high=high, unit=unit, scale=scale, bids=bids)
 
     def __post_init__(self) -> None:
         factor(self.unit)
-        if self.scale not in SCALES:
-            raise ConfigError("scale", self.scale, f"one of {', '.join(SCALES)}")
-        for key in ("low", "high"):
-            value = getattr(self, key)
-            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not is_number or not math.isfinite(value):
-                raise ConfigError(key, value, "a finite number")
+        check(self)
         if not self.low < self.high:
             raise ConfigError("high", self.high, f"above low={self.low:g}")
         if self.scale == "log" and self.low <= 0:
@@ -50,13 +51,10 @@ class Quantity:
 
     def normalized(self, value: Any) -> Any:
         """SI -> -1 at ``low``, 1 at ``high``: 2 (f(x) - f(low)) / (f(high) - f(low)) - 1, f the
-        identity or the logarithm.
-
-        Args:
-            value: array of any library.
-        """
+        identity or the logarithm; of an array of any library."""
         low, high = self._ends()
-        return (self._scaled(value) - low) * (2.0 / (high - low)) - 1.0
+        scaled = array_namespace(value).log(value) if self.scale == "log" else value
+        return (scaled - low) * (2.0 / (high - low)) - 1.0
 
     def physical(self, normalized: Any) -> Any:
         """The inverse of :meth:`normalized`."""
@@ -69,8 +67,10 @@ class Quantity:
             return math.log(self.low), math.log(self.high)
         return float(self.low), float(self.high)
 
-    def _scaled(self, value: Any) -> Any:
-        return array_namespace(value).log(value) if self.scale == "log" else value
+
+def physical(outputs: Mapping[str, Quantity], normalized: Any) -> dict[str, Any]:
+    """Quantities in SI by name, of an array (batch, quantities, ...) in their order."""
+    return {name: x.physical(normalized[:, i]) for i, (name, x) in enumerate(outputs.items())}
 
 
 def quantities(given: Mapping[str, Any]) -> dict[str, Quantity]:
@@ -92,19 +92,13 @@ def _quantity(name: str, value: Any) -> Quantity:
         return value
     if not isinstance(value, Mapping):
         raise ConfigError(name, value, "the keys low, high, unit, scale")
+    keys = tuple(each.name for each in fields(Quantity))
     for key in value:
-        if key not in KEYS:
-            raise ConfigError(f"{name}.{key}", value[key], f"no such key; there are {KEYS}")
+        if key not in keys:
+            raise ConfigError(f"{name}.{key}", value[key], f"no such key; there are {keys}")
     try:
-        unit = value.get("unit", "")
-        ends = {}
-        for key in ("low", "high"):
-            end = value.get(key)
-            if not isinstance(end, (int, float)) or isinstance(end, bool):
-                raise ConfigError(key, end, "a number")
-            ends[key] = float(end) * factor(unit)
-        return Quantity(
-            unit=unit, scale=value.get("scale", "linear"), bids=value.get("bids", ""), **ends
-        )
+        ends = {end: float(Number()(end, value.get(end))) for end in ("low", "high")}
+        size = factor(value.get("unit", ""))
+        return Quantity(**{**value, **{end: x * size for end, x in ends.items()}})
     except ConfigError as error:
         raise error.under(name) from None

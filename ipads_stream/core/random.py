@@ -1,27 +1,25 @@
 """Keyed random numbers: word p of a draw of sample i is a function of (seed, split, name, i, p).
 
-Context: a sample must not depend on batch, thread, rank or device, nor one draw on another. Choice:
-no generator objects; Philox4x32-10 with the draw's name in the key and the sample's index in the
-counter. Words, uniforms and integers are equal bit by bit everywhere; normals agree between devices
-to 2e-6.
-
-Axes: B sample. Source: Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011.
+No generator objects: Philox4x32-10 with the draw's name in the key, the sample's index in the
+counter. Words, uniforms and integers are equal bit by bit everywhere, normals to 2e-6. Axes: B
+sample.
+Source: Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011.
 """
-
-from __future__ import annotations
 
 import hashlib
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Complex, Float32, Float64, Int64, Integer, UInt32
+from jaxtyping import Complex, Float32, Float64, Int64, UInt32
 
 from ipads_stream.core import philox
 from ipads_stream.core.backend import cuda_module, is_numpy, launch, namespace
 from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.fields import keep
 
 _LIMIT = 2**63
 _CUDA_TEXT = Path(__file__).with_name("philox.cu")
@@ -42,7 +40,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Keys:
-    """The random streams of some samples; ``keys[name]`` is the one of a draw.
+    """The random streams of some samples; ``keys[name]`` is that of a draw.
 
     Args:
         seed: 0 <= seed < 2**63.
@@ -70,45 +68,20 @@ class Keys:
         if indices.size and not (int(indices.min()) >= 0 and int(indices.max()) < _LIMIT):
             given = f"{indices.min()} to {indices.max()}"
             raise ConfigError("indices", given, "from 0 to 2**63 - 1")
-        object.__setattr__(self, "seed", int(self.seed))
-        object.__setattr__(self, "indices", indices.astype(np.uint64))
+        keep(self, seed=int(self.seed), indices=indices.astype(np.uint64))
 
     def __getitem__(self, name: str) -> Key:
         """The stream of one draw: key = BLAKE2b-64 of (seed, split, name)."""
-        parts = (str(self.seed), self.split, name)
-        # Lengths in front: ("a", "bc") and ("ab", "c") must differ.
-        text = b"".join(len(part.encode()).to_bytes(8, "little") + part.encode() for part in parts)
-        digest = hashlib.blake2b(text, digest_size=8).digest()
-        return Key(
-            (int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")),
-            self.indices,
-        )
+        return Key(_key_words(self.seed, self.split, name), self.indices)
 
 
-def philox4x32(
-    counter: Integer[np.ndarray, "*batch 4"], key: tuple[int, int]
-) -> UInt32[np.ndarray, "*batch 4"]:
-    """Philox4x32-10, the formula that the kernels compute: ten rounds of
-
-    (a, b, c, d) -> (hi(M1 c) ^ b ^ k0, lo(M1 c), hi(M0 a) ^ d ^ k1, lo(M0 a)), and after each
-    k0 += W0, k1 += W1 (mod 2^32); hi and lo are the halves of a 64-bit product.
-
-    Args:
-        counter: four 32-bit words, (*batch, 4).
-        key: two 32-bit words.
-    """
-    low, half = np.uint64(0xFFFFFFFF), np.uint64(32)
-    a, b, c, d = np.moveaxis(np.asarray(counter).astype(np.uint64), -1, 0)
-    for n in range(10):
-        k0, k1 = ((k + n * w) % 2**32 for k, w in zip(key, (0x9E3779B9, 0xBB67AE85), strict=True))
-        p, q = a * np.uint64(0xD2511F53), c * np.uint64(0xCD9E8D57)
-        a, b, c, d = (
-            (q >> half) ^ b ^ np.uint64(k0),
-            q & low,
-            (p >> half) ^ d ^ np.uint64(k1),
-            p & low,
-        )
-    return np.stack([a, b, c, d], axis=-1).astype(np.uint32)
+@lru_cache(maxsize=4096)  # a batch asks for those of the batch before
+def _key_words(seed: int, split: str, name: str) -> tuple[int, int]:
+    parts = [part.encode() for part in (str(seed), split, name)]
+    # Lengths in front: ("a", "bc") and ("ab", "c") must differ.
+    text = b"".join(len(part).to_bytes(8, "little") + part for part in parts)
+    low, high = np.frombuffer(hashlib.blake2b(text, digest_size=8).digest(), "<u4").tolist()
+    return low, high
 
 
 def words(key: Key, count: int, xp: Any = np) -> UInt32[Any, "B {count}"]:
@@ -132,12 +105,9 @@ def integers(
         ValueError: the range is empty or holds more than 2**32 integers.
     """
     n = high - low + 1
-    if not 1 <= n <= 2**32:
-        raise ValueError(
-            f"low={low}, high={high}: low <= high and at most 2**32 integers are allowed"
-        )
-    if not (low >= -_LIMIT and high < _LIMIT):
-        raise ValueError(f"low={low}, high={high}: integers of 64 bits are allowed")
+    if not 1 <= n <= 2**32 or not (low >= -_LIMIT and high < _LIMIT):
+        allowed = "low <= high, integers of 64 bits and at most 2**32 of them are allowed"
+        raise ValueError(f"low={low}, high={high}: {allowed}")
     scaled = words(key, math.prod(shape), xp).astype(xp.uint64) * xp.uint64(n) >> xp.uint64(32)
     return _shaped(scaled.astype(xp.int64) + low, shape)
 
@@ -184,14 +154,8 @@ def _draw(key: Key, count: int, is_normal: bool, xp: Any) -> Any:
             return whole[:, :count]
         philox.draw(*key.words, key.indices, is_normal, out)
     else:
-        launch(
-            cuda_module(_CUDA_TEXT),
-            "normals" if is_normal else "words",
-            key.indices.size * -(-count // 4),
-            xp.asarray(key.indices),
-            np.uint64(key.indices.size),
-            np.uint64(count),
-            *(np.uint32(word) for word in key.words),
-            out,
-        )
+        name, size = "normals" if is_normal else "words", key.indices.size
+        counts = xp.asarray(key.indices), np.uint64(size), np.uint64(count)
+        halves = (np.uint32(word) for word in key.words)
+        launch(cuda_module(_CUDA_TEXT), name, size * -(-count // 4), *counts, *halves, out)
     return out

@@ -1,18 +1,15 @@
 """A distribution whose regions are drawn as often as the network errs there."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float
 
 from ipads_stream.core.errors import ConfigError
-from ipads_stream.distributions.emphasized import ROUNDING, Emphasized
-from ipads_stream.distributions.regions import Reshared, at_most
-from ipads_stream.distributions.univariate import finite_numbers
+from ipads_stream.core.fields import Numbers, ruled
+from ipads_stream.distributions.arguments import REAL, Real
+from ipads_stream.distributions.emphasized import ROUNDING, Emphasized, Regions, Reshared, at_most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,22 +28,14 @@ class Adaptive(Reshared):
         shares: q_k; None: natural.
     """
 
-    floor: float = 0.3
-    limit: float = 10.0
-    memory: float = 0.9
-    shares: tuple[float, ...] | None = None
+    floor: float = ruled(Real(above=0, high=1), 0.3)
+    limit: float = ruled(Real(above=1), 10.0)
+    memory: float = ruled(Real(low=0, below=1), 0.9)
+    shares: tuple[float, ...] | None = ruled(Numbers(each=REAL, optional=True), None)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._number("floor", "limit", "memory")
-        if not 0 < self.floor <= 1:
-            raise ConfigError("floor", self.floor, "above 0, at most 1")
-        if not self.limit > 1:
-            raise ConfigError("limit", self.limit, "above 1")
-        if not 0 <= self.memory < 1:
-            raise ConfigError("memory", self.memory, "at least 0, below 1")
+    def check(self) -> None:
+        super().check()
         if self.shares is not None:
-            object.__setattr__(self, "shares", finite_numbers("shares", self.shares))
             if len(self.shares) != len(self.edges) + 1:
                 allowed = f"one more than edges ({len(self.edges) + 1})"
                 raise ConfigError("shares", self.shares, allowed)
@@ -61,25 +50,28 @@ class Adaptive(Reshared):
     def stands_outermost(self) -> bool:
         return True
 
+    @property
+    def least(self) -> Regions:
+        return self.floor * self.natural
+
+    @property
+    def most(self) -> Regions:
+        return np.minimum(self.limit * self.natural, 1.0)
+
     @cached_property
-    def sampled(self) -> Float[np.ndarray, " regions"]:
+    def sampled(self) -> Regions:
         return self.natural if self.shares is None else np.array(self.shares)
 
-    def following(self, errors: Sequence[float]) -> Adaptive:
+    def following(self, errors: Sequence[float]) -> "Adaptive":
         """The same with the shares that follow the running errors of the regions (none below 0)."""
         running = np.where(self.natural > 0, np.asarray(errors, dtype=np.float64), 0.0)
         if not running.sum() > 0:
             return replace(self, shares=None)
         shares = self.floor * self.natural + (1.0 - self.floor) * running / running.sum()
-        shares = at_most(shares, np.minimum(self.limit * self.natural, 1.0))
+        shares = at_most(shares, self.most)
         return replace(self, shares=tuple((shares / shares.sum()).tolist()))
 
     def frozen(self) -> Emphasized:
         """The distribution as it stands, for a configuration in which nothing adapts."""
-        return Emphasized(
-            distribution=self.distribution,
-            edges=self.edges,
-            weighted=self.weighted,
-            unit=self.unit,
-            shares=tuple(self.sampled.tolist()),
-        )
+        kept = {key: getattr(self, key) for key in ("distribution", "edges", "weighted", "unit")}
+        return Emphasized(**kept, shares=tuple(self.sampled.tolist()))

@@ -1,41 +1,23 @@
 """One value, always."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
+from ipads_stream.core.fields import ruled
+from ipads_stream.distributions.arguments import REAL
 from ipads_stream.distributions.given import UNCONDITIONAL, Given
-from ipads_stream.distributions.univariate import Distribution, finite_number
+from ipads_stream.distributions.univariate import Distribution, Interval, Values, Vector
 
 
 @dataclass(frozen=True, kw_only=True)
 class Constant(Distribution):
     """The same ``value`` for every sample."""
 
-    value: float
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._number("value")
-
-    @classmethod
-    def bare(cls, name: str, value: float) -> Constant:
-        """Of a number, in SI, that stands where a distribution may stand.
-
-        Args:
-            name: key under which it stands, for errors.
-            value: the number.
-
-        Raises:
-            ConfigError: it is not finite.
-        """
-        return cls(value=finite_number(name, value))
+    value: float = ruled(REAL)
 
     @property
-    def support(self) -> tuple[float, float]:
+    def support(self) -> Interval:
         return self._si(self.value), self._si(self.value)
 
     @property
@@ -43,15 +25,11 @@ class Constant(Distribution):
         return self._si(self.value).is_integer()
 
     @property
-    def atoms(self) -> Float[np.ndarray, " n"]:
+    def atoms(self) -> Vector:
         return np.array([self._si(self.value)])
 
-    def quantile(
-        self, u: Float[np.ndarray, "..."], given: Given = UNCONDITIONAL
-    ) -> Float[np.ndarray, "..."]:
+    def quantile(self, u: Values, given: Given = UNCONDITIONAL) -> Values:
         return np.full(u.shape, self._si(self.value))
 
-    def cdf(
-        self, x: Float[np.ndarray, "..."], given: Given = UNCONDITIONAL
-    ) -> Float[np.ndarray, "..."]:
+    def cdf(self, x: Values, given: Given = UNCONDITIONAL) -> Values:
         return (np.asarray(x) >= self._si(self.value)).astype(np.float64)

@@ -1,21 +1,19 @@
 """A distribution that moves into another as training goes on."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import no_type_check
 
 import numpy as np
-from jaxtyping import Float
-from numba import njit
 
-from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.compilation import exact
+from ipads_stream.core.fields import Instance, ruled
 from ipads_stream.distributions.given import UNCONDITIONAL, Given
-from ipads_stream.distributions.parts import as_part, common_unit, hull
-from ipads_stream.distributions.schedules import Schedule
-from ipads_stream.distributions.univariate import Distribution
+from ipads_stream.distributions.parts import Part, hull, support_of_part
+from ipads_stream.distributions.schedules import Pace
+from ipads_stream.distributions.univariate import Distribution, Interval, Supports, Values
+
+SCHEDULES = "a schedule: LinearSchedule, CosineSchedule, StepSchedule, PiecewiseSchedule"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,56 +25,36 @@ class Curriculum(Distribution):
     ``schedule: ${system.amplitude.schedule}``.
     """
 
-    start: Distribution
-    end: Distribution
-    schedule: Schedule
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("start", "end"):
-            object.__setattr__(self, name, as_part(name, getattr(self, name)))
-        object.__setattr__(self, "unit", common_unit(self.unit, self.parts))
-        if not isinstance(self.schedule, Schedule):
-            allowed = "a schedule: LinearSchedule, CosineSchedule, StepSchedule, PiecewiseSchedule"
-            raise ConfigError("schedule", self.schedule, allowed)
-
-    @property
-    def parts(self) -> dict[str, Distribution]:
-        return {"start": self.start, "end": self.end}
-
-    @property
-    def varies(self) -> bool:  # type: ignore[override]
-        return True
+    start: Distribution = ruled(Part())
+    end: Distribution = ruled(Part())
+    schedule: Pace = ruled(Instance(of=Pace, allowed=SCHEDULES))
 
     @cached_property
-    def _bounds(self) -> tuple[float, float]:
-        return self.support
+    def paces(self) -> tuple[Pace, ...]:
+        return self.schedule, *self.start.paces, *self.end.paces
+
+    def at(self, progress: float) -> Distribution:
+        share = float(self.schedule.share(np.array(progress)))
+        if 0.0 < share < 1.0:
+            return self
+        return (self.start if share == 0.0 else self.end).at(progress)
 
     @property
-    def support(self) -> tuple[float, float]:
+    def label(self) -> str:
+        return f"{self.start.label} → {self.end.label}"
+
+    @cached_property
+    def support(self) -> Interval:
         return hull([self.start.support, self.end.support])
 
-    def support_given(self, supports: Mapping[str, tuple[float, float]]) -> tuple[float, float]:
-        """The hull of both ends.
-
-        Raises:
-            ConfigError: one of them refuses its circumstances.
-        """
-        both = []
-        for name, part in self.parts.items():
-            try:
-                both.append(part.support_given(supports))
-            except ConfigError as error:
-                raise error.under(name) from None
-        return hull(both)
+    def support_given(self, supports: Supports) -> Interval:
+        return hull([support_of_part(*part, supports) for part in self.parts.items()])
 
     @property
     def is_integer(self) -> bool:
         return self.start.is_integer and self.end.is_integer
 
-    def quantile(
-        self, u: Float[np.ndarray, "..."], given: Given = UNCONDITIONAL
-    ) -> Float[np.ndarray, "..."]:
+    def quantile(self, u: Values, given: Given = UNCONDITIONAL) -> Values:
         share = self.schedule.share(given.progress)
         # Before it begins and after it ends one part alone is drawn, with the bits that both give.
         first = share.item(0) if share.size else 0.0
@@ -85,17 +63,17 @@ class Curriculum(Distribution):
         if np.size(share) > np.size(u):
             u = np.broadcast_to(u, share.shape)
         start, end = self.start.quantile(u, given), self.end.quantile(u, given)
-        of_samples = start.shape[:1] + (1,) * (start.ndim - 1)
-        if start.ndim and start.shape == end.shape and share.shape == of_samples:
+        by_sample = start.shape[:1] + (1,) * (start.ndim - 1)
+        if start.ndim and start.shape == end.shape and share.shape == by_sample:
             x = np.empty(start.shape)  # one share for all draws of a sample
             shape = share.size, -1
             _mix(share.reshape(-1), start.reshape(shape), end.reshape(shape), x.reshape(shape))
         else:
             x = (1.0 - share) * start + share * end
-        return np.rint(x) if self.is_integer else x.clip(*self._bounds)
+        return np.rint(x) if self.is_integer else x.clip(*self.support)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@exact
 @no_type_check
 def _mix(share, start, end, x):
     for i in range(share.size):

@@ -1,31 +1,31 @@
 """The distribution of measured values."""
 
-from __future__ import annotations
-
+import csv
 import hashlib
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 from scipy.special import ndtr
 
 from ipads_stream.core.errors import ConfigError
-from ipads_stream.distributions.given import UNCONDITIONAL, Given
-from ipads_stream.distributions.lines import Lines
-from ipads_stream.distributions.measured_values import read_values
-from ipads_stream.distributions.tabulated import tabulate
-from ipads_stream.distributions.univariate import Distribution
+from ipads_stream.core.fields import choice, keep, ruled, whole
+from ipads_stream.core.files import check_declared, load_npy
+from ipads_stream.distributions.arguments import OPTIONAL_REAL, Real
+from ipads_stream.distributions.tabulated import Tabulated, tabulate
+from ipads_stream.distributions.univariate import Interval, Values, Vector
 
-METHODS = ("histogram", "kernel")
 MOST_BINS = 100_000
 MOST_KERNELS = 512  # more values are represented by as many of their quantiles
 KERNEL_TOLERANCE = 1e-5  # of F, far below what any number of values tells
+SUFFIXES = (".csv", ".npy", ".nii", ".nii.gz")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Empirical(Distribution):
+class Empirical(Tabulated):
     """The values of a file, by a histogram or by Gaussian kernels, on a bounded support.
 
     Histogram: ``bins`` of equal width, uniform inside. Kernel density: ``F(x) = mean Phi((x - x_i)
@@ -47,36 +47,29 @@ class Empirical(Distribution):
 
     path: str
     column: str | int | None = None
-    method: str = "histogram"
-    bins: int = 64
-    bandwidth: float | None = None
-    low: float | None = None
-    high: float | None = None
+    method: str = choice("histogram", among=("histogram", "kernel"))
+    bins: int = whole(64, low=1, high=MOST_BINS)
+    bandwidth: float | None = ruled(Real(above=0, optional=True), None)
+    low: float | None = ruled(OPTIONAL_REAL, None)
+    high: float | None = ruled(OPTIONAL_REAL, None)
     sha256: str | None = None
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.method not in METHODS:
-            raise ConfigError("method", self.method, f"one of {', '.join(METHODS)}")
-        is_whole = isinstance(self.bins, int) and not isinstance(self.bins, bool)
-        if not is_whole or not 1 <= self.bins <= MOST_BINS:
-            raise ConfigError("bins", self.bins, f"a whole number, 1 to {MOST_BINS}")
-        for name in ("bandwidth", "low", "high"):
-            if getattr(self, name) is not None:
-                self._number(name)
-        if self.bandwidth is not None and not self.bandwidth > 0:
-            raise ConfigError("bandwidth", self.bandwidth, "above 0")
+    def check(self) -> None:
         if self.low is not None and self.high is not None and not self.low < self.high:
             raise ConfigError("low", self.low, f"below high={self.high:g}")
         _ = self._values  # reads and checks the file
-        found = hashlib.sha256(Path(self.path).read_bytes()).hexdigest()
-        if self.sha256 is not None and self.sha256 != found:
-            allowed = f"{found}, of the file {self.path} (which has changed)"
+        digest = hashlib.sha256(Path(self.path).read_bytes()).hexdigest()
+        if self.sha256 is not None and self.sha256 != digest:
+            allowed = f"{digest}, of the file {self.path} (which has changed)"
             raise ConfigError("sha256", self.sha256, allowed)
-        object.__setattr__(self, "sha256", found)
+        keep(self, sha256=digest)
+
+    @property
+    def label(self) -> str:
+        return f"Empirical ({Path(self.path).name})"
 
     @cached_property
-    def _values(self) -> Float[np.ndarray, " n"]:
+    def _values(self) -> Vector:
         """Those within the support, in ``unit``, rising."""
         values = np.sort(read_values(self.path, self.column))
         low = -np.inf if self.low is None else self.low
@@ -87,19 +80,13 @@ class Empirical(Distribution):
             raise ConfigError("path", self.path, allowed)
         return inside
 
-    def _bounds(self) -> tuple[float, float]:
+    def _bounds(self) -> Interval:
         low = float(self._values[0]) if self.low is None else self.low
         high = float(self._values[-1]) if self.high is None else self.high
         return low, high
 
-    @property
-    def support(self) -> tuple[float, float]:
-        low, high = self._bounds()
-        return self._si(low), self._si(high)
-
     @cached_property
-    def _knots(self) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-        """Values (SI) and the probability up to each."""
+    def _knots(self) -> tuple[Vector, Vector]:
         low, high = self._bounds()
         if self.method == "histogram":
             counts, edges = np.histogram(self._values, bins=self.bins, range=(low, high))
@@ -110,7 +97,7 @@ class Empirical(Distribution):
             edges, levels = tabulate(self._kernel_cdf, start, KERNEL_TOLERANCE)
         levels[0], levels[-1] = 0.0, 1.0
         si = np.array([self._si(edge) for edge in edges])
-        si[0], si[-1] = self.support
+        si[0], si[-1] = self._si(low), self._si(high)
         return si, levels
 
     def _bandwidth(self) -> float:
@@ -122,12 +109,12 @@ class Empirical(Distribution):
         return 0.9 * min(s for s in spreads if s > 0) * x.size**-0.2
 
     @cached_property
-    def _centres(self) -> Float[np.ndarray, " n"]:
+    def _centres(self) -> Vector:
         if self._values.size <= MOST_KERNELS:
             return self._values
         return np.quantile(self._values, (np.arange(MOST_KERNELS) + 0.5) / MOST_KERNELS)
 
-    def _kernel_cdf(self, x: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    def _kernel_cdf(self, x: Vector) -> Vector:
         low, high = self._bounds()
         h = self._bandwidth()
         images = np.concatenate([self._centres, 2 * low - self._centres, 2 * high - self._centres])
@@ -138,17 +125,108 @@ class Empirical(Distribution):
             total[at : at + 256] = ndtr((inside[at : at + 256, None] - images) / h).sum(axis=1)
         return np.where(x < low, 0.0, (total - ends[0]) / (ends[1] - ends[0]))
 
-    @cached_property
-    def _lines(self) -> Lines:
-        values, levels = self._knots
-        return Lines(levels, values)
 
-    def quantile(
-        self, u: Float[np.ndarray, "..."], given: Given = UNCONDITIONAL
-    ) -> Float[np.ndarray, "..."]:
-        return self._lines(u)
+def read_values(path: str, column: str | int | None) -> Vector:
+    """All values of a file, or of one column of it, in the unit of the file.
 
-    def cdf(
-        self, x: Float[np.ndarray, "..."], given: Given = UNCONDITIONAL
-    ) -> Float[np.ndarray, "..."]:
-        return np.interp(x, *self._knots)
+    Args:
+        path: of a CSV file (with or without names in the first line), an array (.npy), or a map
+            (.nii, .nii.gz).
+        column: name or number (from 0) of a CSV column, number of the last axis of an array; None:
+            the only column, or all values.
+
+    Raises:
+        ConfigError: ``path`` or ``column`` cannot be used, or a value is not a finite number.
+    """
+    if not isinstance(path, str) or not path.endswith(SUFFIXES):
+        raise ConfigError("path", path, f"a file that ends in {', '.join(SUFFIXES)}")
+    if not Path(path).is_file():
+        raise ConfigError("path", path, "a file that exists")
+    if Path(path).stat().st_size == 0:
+        raise ConfigError("path", path, "a file that is not empty")
+    if path.endswith(".csv"):
+        values = _read_csv(path, column)
+    elif path.endswith(".npy"):
+        values = _one_column(_read_npy(path), path, column)
+    else:
+        values = _one_column(_read_nifti(path), path, column)
+    if values.size == 0:
+        raise ConfigError("path", path, "a file with values; it holds none")
+    if not np.isfinite(values).all():
+        where = int(np.flatnonzero(~np.isfinite(values))[0])
+        position = f"value {where} of {values.size} is {values[where]}"
+        raise ConfigError("path", path, f"a file of finite numbers; {position}")
+    return values
+
+
+def _read_csv(path: str, column: str | int | None) -> Vector:
+    try:
+        with Path(path).open(newline="", encoding="utf-8") as file:
+            rows = [row for row in csv.reader(file) if any(cell.strip() for cell in row)]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError("path", path, f"a CSV file in UTF-8 ({error})") from None
+    if not rows:
+        raise ConfigError("path", path, "a file with values; it holds none")
+    names = None if all(_is_number(cell) for cell in rows[0]) else [c.strip() for c in rows[0]]
+    at = _column_number(column, len(rows[0]), names)
+    first = 0 if names is None else 1
+    values = []
+    for line, row in enumerate(rows[first:], start=first + 1):
+        cell = row[at] if len(row) > at else ""
+        if not _is_number(cell):
+            raise ConfigError("path", path, f"numbers only; row {line} holds {cell!r}")
+        values.append(float(cell))
+    return np.array(values)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _column_number(column: str | int | None, width: int, names: list[str] | None) -> int:
+    if column is None and width == 1:
+        return 0
+    if isinstance(column, int) and not isinstance(column, bool) and 0 <= column < width:
+        return column
+    if isinstance(column, str) and names is not None and column in names:
+        return names.index(column)
+    named = f" or one of {', '.join(names)}" if names else ""
+    raise ConfigError("column", column, f"a number from 0 to {width - 1}{named}")
+
+
+def _one_column(values: Values, path: str, column: str | int | None) -> Vector:
+    if values.dtype.kind not in "iuf":
+        raise ConfigError("path", path, f"real numbers, not {values.dtype}")
+    if column is not None:
+        if values.ndim < 2:
+            raise ConfigError("column", column, f"null: the array has {values.ndim} axis")
+        values = values[..., _column_number(column, values.shape[-1], None)]
+    return values.reshape(-1).astype(np.float64)
+
+
+def _read_npy(path: str) -> Values:
+    try:
+        return load_npy(Path(path))
+    except ValueError as error:
+        raise ConfigError("path", path, f"an array file of NumPy ({error})") from None
+
+
+def _read_nifti(path: str) -> Values:
+    try:
+        import nibabel
+    except ModuleNotFoundError:
+        raise ConfigError("path", path, "a CSV or NPY file; NIfTI needs nibabel") from None
+    try:
+        image: Any = nibabel.load(path)
+        num_bytes = math.prod(image.shape) * image.get_data_dtype().itemsize
+        check_declared("path", Path(path), num_bytes, is_packed=path.endswith(".gz"))
+        return np.asanyarray(image.dataobj)
+    except ConfigError:
+        raise
+    except Exception as error:  # foreign bytes make this parser fail in many ways
+        text = " ".join(str(error).split())
+        raise ConfigError("path", path, f"a NIfTI file ({text})") from None

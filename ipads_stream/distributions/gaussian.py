@@ -5,16 +5,15 @@ Phi within 2e-11 (and within 1e-7 of its own value down to -7), in a seventh and
 time. Phi^-1 rises from each 32-bit uniform number to the next by at least 5e-10.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import cache
 from typing import Any, no_type_check
 
 import numpy as np
 from jaxtyping import Float
-from numba import njit
 from scipy.special import ndtr, ndtri
+
+from ipads_stream.core.compilation import kernel
 
 LEAST = 2.0**-33  # the smallest 32-bit uniform number
 OCTAVES = 33  # from LEAST to 1
@@ -29,8 +28,6 @@ _REST = (np.int64(1) << _SHIFT) - np.int64(1)  # bits of the mantissa below the 
 _ONE = np.int64(1023) << np.int64(52)  # bits of 1.0
 _SPLITS = np.int64(SPLITS)
 _INSIDE = REACH - 2.0**-20
-
-_kernel: Any = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 
 
 def normal_quantile(u: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
@@ -71,7 +68,7 @@ def _cubics(
     return np.ascontiguousarray(np.linalg.solve(np.vander(nodes, increasing=True), values.T).T)
 
 
-@_kernel
+@kernel
 @no_type_check
 def _quantile(u, table, z):
     for i in range(u.size):
@@ -85,7 +82,7 @@ def _quantile(u, table, z):
         z[i] = value if u[i] < 0.5 else -value
 
 
-@_kernel
+@kernel
 @no_type_check
 def _level(z, table, u):
     for i in range(z.size):

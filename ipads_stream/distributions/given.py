@@ -1,7 +1,5 @@
 """What a draw may depend on besides its own uniform number."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,23 +20,16 @@ class Given:
     values: Mapping[str, Any] = field(default_factory=dict)
 
     def value(self, name: str) -> Any:
-        """The value of another parameter.
-
-        Raises:
-            KeyError: it was not given: draw the parameters together (``draw_parameters``).
-        """
+        """The value of another parameter; KeyError where it was not given."""
         if name not in self.values:
             raise KeyError(f"{name} is not given; draw the parameters with draw_parameters")
         return self.values[name]
 
-    def where(self, chosen: Any) -> Given:
+    def where(self, chosen: Any) -> "Given":
         """The circumstances of the draws marked in ``chosen`` (bool, shape of the draws)."""
-
-        def some(array: Any) -> Any:
-            return np.broadcast_to(array, chosen.shape)[chosen]
-
-        values = {name: some(array) for name, array in self.values.items()}
-        return Given(some(self.progress), values)
+        given = {"": self.progress, **self.values}
+        values = {name: np.broadcast_to(x, chosen.shape)[chosen] for name, x in given.items()}
+        return Given(values.pop(""), values)
 
 
 UNCONDITIONAL = Given()

@@ -1,21 +1,18 @@
 """A histogram as a distribution."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float
 
-from ipads_stream.distributions.choice import shares
-from ipads_stream.distributions.given import UNCONDITIONAL, Given
-from ipads_stream.distributions.lines import Lines
-from ipads_stream.distributions.univariate import Distribution, rising
+from ipads_stream.core.fields import Numbers, ruled
+from ipads_stream.distributions.arguments import REAL, check_shares
+from ipads_stream.distributions.tabulated import Tabulated
 
 
 @dataclass(frozen=True, kw_only=True)
-class Histogram(Distribution):
+class Histogram(Tabulated):
     """Uniform inside each bin: F is straight between (``edges[k]``, sum of shares below it).
 
     Attributes:
@@ -23,15 +20,11 @@ class Histogram(Distribution):
         shares: of the bins, in any proportion; one fewer than edges.
     """
 
-    edges: tuple[float, ...]
-    shares: tuple[float, ...]
+    edges: tuple[float, ...] = ruled(Numbers(each=REAL, least=2, rises=True))
+    shares: tuple[float, ...] = ruled(Numbers(each=REAL))
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        edges = rising("edges", self.edges, least=2)
-        object.__setattr__(self, "edges", edges)
-        bins = shares("shares", self.shares, of="bins between edges", count=len(edges) - 1)
-        object.__setattr__(self, "shares", bins)
+    def check(self) -> None:
+        check_shares("shares", self.shares, "bins between edges", len(self.edges) - 1)
 
     @cached_property
     def _knots(self) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
@@ -39,25 +32,5 @@ class Histogram(Distribution):
         levels = np.concatenate([[0.0], np.cumsum(self.shares) / np.sum(self.shares)])
         levels[-1] = 1.0
         filled = np.flatnonzero(self.shares)
-        some = slice(filled[0], filled[-1] + 2)  # empty bins at the ends are no support
-        return edges[some], levels[some]
-
-    @property
-    def support(self) -> tuple[float, float]:
-        edges, _ = self._knots
-        return float(edges[0]), float(edges[-1])
-
-    @cached_property
-    def _lines(self) -> Lines:
-        values, levels = self._knots
-        return Lines(levels, values)
-
-    def quantile(
-        self, u: Float[np.ndarray, "..."], given: Given = UNCONDITIONAL
-    ) -> Float[np.ndarray, "..."]:
-        return self._lines(u)
-
-    def cdf(
-        self, x: Float[np.ndarray, "..."], given: Given = UNCONDITIONAL
-    ) -> Float[np.ndarray, "..."]:
-        return np.interp(x, *self._knots)
+        reached = slice(filled[0], filled[-1] + 2)  # empty bins at the ends are no support
+        return edges[reached], levels[reached]

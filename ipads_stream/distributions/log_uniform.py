@@ -1,46 +1,36 @@
 """Every order of magnitude between two bounds equally likely."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
 from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.fields import ruled
+from ipads_stream.distributions.arguments import LARGEST, Real
 from ipads_stream.distributions.given import UNCONDITIONAL, Given
-from ipads_stream.distributions.univariate import LARGEST, Distribution
+from ipads_stream.distributions.uniform import Uniform
+from ipads_stream.distributions.univariate import Values
 
 
 @dataclass(frozen=True, kw_only=True)
-class LogUniform(Distribution):
-    """Log-uniform on ``[low, high]``, both positive: ``F^-1(u) = low (high / low)^u``."""
+class LogUniform(Uniform):
+    """Uniform in the logarithm on ``[low, high]``: ``F^-1(u) = low (high / low)^u``, low > 0."""
 
-    low: float
-    high: float
+    low: float = ruled(Real(above=0))
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._number("low", "high")
-        if not self.low > 0:
-            raise ConfigError("low", self.low, "above 0 (a logarithm is taken)")
-        if not self.low < self.high:
-            raise ConfigError("low", self.low, f"below high={self.high:g}")
+    def check(self) -> None:
+        super().check()
         if not self.low > self.high / LARGEST:
             raise ConfigError("low", self.low, f"above high / {LARGEST:g}")
 
     @property
-    def support(self) -> tuple[float, float]:
-        return self._si(self.low), self._si(self.high)
+    def is_logarithmic(self) -> bool:
+        return True
 
-    def quantile(
-        self, u: Float[np.ndarray, "..."], given: Given = UNCONDITIONAL
-    ) -> Float[np.ndarray, "..."]:
+    def quantile(self, u: Values, given: Given = UNCONDITIONAL) -> Values:
         low, high = self.support
         return np.clip(low * np.exp(u * np.log(high / low)), low, high)
 
-    def cdf(
-        self, x: Float[np.ndarray, "..."], given: Given = UNCONDITIONAL
-    ) -> Float[np.ndarray, "..."]:
+    def cdf(self, x: Values, given: Given = UNCONDITIONAL) -> Values:
         low, high = self.support
         return np.log(np.clip(x, low, high) / low) / np.log(high / low)

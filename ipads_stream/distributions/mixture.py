@@ -1,20 +1,16 @@
 """A mixture: each draw comes from one of several distributions."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float
 
-from ipads_stream.core.errors import ConfigError
-from ipads_stream.distributions.choice import shares
+from ipads_stream.core.fields import Numbers, ruled
+from ipads_stream.distributions.arguments import REAL, check_shares
 from ipads_stream.distributions.given import UNCONDITIONAL, Given
-from ipads_stream.distributions.lines import Lines
-from ipads_stream.distributions.parts import common_unit, hull, independent_part
-from ipads_stream.distributions.tabulated import tabulate
-from ipads_stream.distributions.univariate import Distribution
+from ipads_stream.distributions.parts import Part, hull
+from ipads_stream.distributions.tabulated import Lines, tabulate
+from ipads_stream.distributions.univariate import Distribution, Interval, Values, Vector
 
 EXTREMES = 2.0**-33, 1.0 - 2.0**-33  # of a 32-bit uniform number
 
@@ -28,25 +24,14 @@ class Mixture(Distribution):
     value by the other would not keep ranks, and could be neither truncated nor correlated.
     """
 
-    components: tuple[Distribution, ...]
-    weights: tuple[float, ...] | None = None
+    components: tuple[Distribution, ...] = ruled(
+        Numbers(each=Part(is_independent=True), what="distributions")
+    )
+    weights: tuple[float, ...] | None = ruled(Numbers(each=REAL, optional=True), None)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not isinstance(self.components, (list, tuple)) or not self.components:
-            raise ConfigError("components", self.components, "a list of distributions")
-        parts = tuple(
-            independent_part(f"components[{i}]", c) for i, c in enumerate(self.components)
-        )
-        object.__setattr__(self, "components", parts)
-        object.__setattr__(self, "unit", common_unit(self.unit, self.parts))
+    def check(self) -> None:
         if self.weights is not None:
-            weights = shares("weights", self.weights, of="components", count=len(parts))
-            object.__setattr__(self, "weights", weights)
-
-    @property
-    def parts(self) -> dict[str, Distribution]:
-        return {f"components[{i}]": part for i, part in enumerate(self.components)}
+            check_shares("weights", self.weights, "components", len(self.components))
 
     def _present(self) -> list[tuple[float, Distribution]]:
         """Share and distribution of the components that occur."""
@@ -56,7 +41,7 @@ class Mixture(Distribution):
         return [(weight / total, part) for weight, part in pairs if weight > 0]
 
     @property
-    def support(self) -> tuple[float, float]:
+    def support(self) -> Interval:
         return hull([part.support for _, part in self._present()])
 
     @property
@@ -64,7 +49,7 @@ class Mixture(Distribution):
         return all(part.is_integer for _, part in self._present())
 
     @property
-    def atoms(self) -> Float[np.ndarray, " n"]:
+    def atoms(self) -> Vector:
         return np.concatenate([part.atoms for _, part in self._present()])
 
     @cached_property
@@ -77,15 +62,11 @@ class Mixture(Distribution):
         values, up_to = tabulate(self.cdf, np.concatenate(knots))
         return Lines(up_to, values)
 
-    def quantile(
-        self, u: Float[np.ndarray, "..."], given: Given = UNCONDITIONAL
-    ) -> Float[np.ndarray, "..."]:
+    def quantile(self, u: Values, given: Given = UNCONDITIONAL) -> Values:
         x = self._lines(u)
         return np.rint(x) if self.is_integer else x
 
-    def cdf(
-        self, x: Float[np.ndarray, "..."], given: Given = UNCONDITIONAL
-    ) -> Float[np.ndarray, "..."]:
+    def cdf(self, x: Values, given: Given = UNCONDITIONAL) -> Values:
         total = np.zeros(np.shape(x))
         for weight, part in self._present():
             total += weight * part.cdf(x)

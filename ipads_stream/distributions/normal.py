@@ -1,17 +1,16 @@
 """The normal distribution, optionally truncated to an interval."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 from scipy.special import ndtr, ndtri
 
 from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.fields import ruled
+from ipads_stream.distributions.arguments import OPTIONAL_REAL, REAL, Real
 from ipads_stream.distributions.given import UNCONDITIONAL, Given
-from ipads_stream.distributions.univariate import Distribution, finite_number
+from ipads_stream.distributions.univariate import Distribution, Interval, Values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,43 +22,31 @@ class Normal(Distribution):
     near 1 and keeps them near 0.
     """
 
-    mean: float
-    std: float
-    low: float | None = None
-    high: float | None = None
+    mean: float = ruled(REAL)
+    std: float = ruled(Real(above=0))
+    low: float | None = ruled(OPTIONAL_REAL, None)
+    high: float | None = ruled(OPTIONAL_REAL, None)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._number("mean", "std")
-        for name in ("low", "high"):
-            if getattr(self, name) is not None:
-                self._number(name)
-        if not self.std > 0:
-            raise ConfigError("std", self.std, "above 0 (use Constant for a fixed value)")
+    def check(self) -> None:
         a, b = self._bounds()
         if not a < b:
             raise ConfigError("low", self.low, f"below high={self.high}")
         if max(a, -b) > 35.0:
-            raise ConfigError(
-                "low" if a > 0 else "high",
-                (self.low, self.high),
-                "an interval that reaches to within 35 std of the mean",
-            )
+            allowed = "an interval that reaches to within 35 std of the mean"
+            raise ConfigError("low" if a > 0 else "high", (self.low, self.high), allowed)
 
-    def _bounds(self) -> tuple[float, float]:
-        low = -math.inf if self.low is None else finite_number("low", self.low)
-        high = math.inf if self.high is None else finite_number("high", self.high)
+    def _bounds(self) -> Interval:
+        low = -math.inf if self.low is None else self.low
+        high = math.inf if self.high is None else self.high
         return (low - self.mean) / self.std, (high - self.mean) / self.std
 
     @property
-    def support(self) -> tuple[float, float]:
+    def support(self) -> Interval:
         low = -math.inf if self.low is None else self._si(self.low)
         high = math.inf if self.high is None else self._si(self.high)
         return low, high
 
-    def quantile(
-        self, u: Float[np.ndarray, "..."], given: Given = UNCONDITIONAL
-    ) -> Float[np.ndarray, "..."]:
+    def quantile(self, u: Values, given: Given = UNCONDITIONAL) -> Values:
         a, b = self._bounds()
         if a > 0:
             z = -ndtri(ndtr(-b) + (1.0 - u) * (ndtr(-a) - ndtr(-b)))
@@ -68,9 +55,7 @@ class Normal(Distribution):
         low, high = self.support
         return np.clip(self._si(self.mean) + self._si(self.std) * z, low, high)
 
-    def cdf(
-        self, x: Float[np.ndarray, "..."], given: Given = UNCONDITIONAL
-    ) -> Float[np.ndarray, "..."]:
+    def cdf(self, x: Values, given: Given = UNCONDITIONAL) -> Values:
         a, b = self._bounds()
         z = np.clip((np.asarray(x) - self._si(self.mean)) / self._si(self.std), a, b)
         if a > 0:

@@ -1,21 +1,19 @@
 """The parameters of a system, checked together before anything is drawn."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, field, fields
+from functools import cache
 from typing import Any
 
 from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.fields import check, keep
 from ipads_stream.core.units import dimension, units_of
-from ipads_stream.distributions.conditional import Conditional
-from ipads_stream.distributions.constant import Constant
-from ipads_stream.distributions.correlated import Correlated
-from ipads_stream.distributions.order import links_of, plan
-from ipads_stream.distributions.regions import Reshared
-from ipads_stream.distributions.truncated import Truncated
-from ipads_stream.distributions.univariate import Distribution
+from ipads_stream.distributions.joint import links_of, plan
+from ipads_stream.distributions.parts import as_distribution_or_number
+from ipads_stream.distributions.univariate import Distribution, Interval
+
+PARAMETER = "parameter"  # key of a field's metadata
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,18 +21,70 @@ class Parameter:
     """What a parameter of a system may be.
 
     Attributes:
-        quantity: dimension that its unit must have, e.g. ``time``.
+        quantity: dimension that its unit must have, e.g. ``time``; None: any.
         within: closed interval (SI) that must hold the whole support.
         integer: whether only whole numbers make sense.
         axes: names of the axes of one sample's draw, e.g. ("peak",).
         optional: whether it may be left out (None).
     """
 
-    quantity: str = "number"
-    within: tuple[float, float] = (-math.inf, math.inf)
+    quantity: str | None = "number"
+    within: Interval = (-math.inf, math.inf)
     integer: bool = False
     axes: tuple[str, ...] = ()
     optional: bool = False
+
+
+def parameter(
+    default: Any = MISSING,
+    *,
+    quantity: str | None = "number",
+    within: Interval = (-math.inf, math.inf),
+    integer: bool = False,
+    axes: tuple[str, ...] = (),
+    optional: bool = False,
+) -> Any:
+    """A field for a drawn parameter; the arguments are those of :class:`Parameter`.
+
+    An optional one is None unless a default is given.
+    """
+    rule = Parameter(
+        quantity=quantity, within=within, integer=integer, axes=axes, optional=optional
+    )
+    default = None if optional and default is MISSING else default
+    return field(default=default, metadata={PARAMETER: rule})
+
+
+def rules_of(thing: Any) -> dict[str, Parameter]:
+    """The drawn parameters among the fields of a dataclass, and what they may be."""
+    return _rules(thing if isinstance(thing, type) else type(thing))
+
+
+@cache
+def _rules(kind: type) -> dict[str, Parameter]:
+    described = {each.name: each.metadata for each in fields(kind)}
+    return {name: x[PARAMETER] for name, x in described.items() if PARAMETER in x}
+
+
+def check_fields(thing: Any) -> None:
+    """Checks all fields of a dataclass: drawn parameters together, the others by their rules;
+    ConfigError by the name of the field."""
+    check(thing)
+    rules = rules_of(thing)
+    keep(thing, **as_parameters({name: getattr(thing, name) for name in rules}, rules))
+
+
+def check_each(thing: Any) -> None:
+    """As :func:`check_fields`, of what draws its parameters one by one: none may need another."""
+    check(thing)
+    for name, rule in rules_of(thing).items():
+        keep(thing, **as_parameters({name: getattr(thing, name)}, {name: rule}))
+
+
+def distributions_of(thing: Any) -> dict[str, Distribution]:
+    """The distributions of the drawn parameters that are there, by name."""
+    values = {name: getattr(thing, name) for name in rules_of(thing)}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def as_parameters(
@@ -51,21 +101,29 @@ def as_parameters(
             a condition on what is not there or that runs in a circle, correlations that no joint
             distribution has.
     """
-    parameters = {
-        name: _typed(name, values[name], rule)
-        for name, rule in rules.items()
-        if not (rule.optional and values[name] is None)
-    }
+    parameters: dict[str, Distribution] = {}
+    for name, rule in rules.items():
+        if rule.optional and values[name] is None:
+            continue
+        value = parameters[name] = as_distribution_or_number(name, values[name])
+        if rule.quantity not in (None, dimension(value.unit)) and value.unit != "":
+            allowed = f"one of {units_of(str(rule.quantity))} ({rule.quantity})"
+            raise ConfigError(f"{name}.unit", value.unit, allowed)
     for name in parameters:
         _check_references(name, parameters, rules)
     supports: dict[str, tuple[float, float]] = {}
     for name in plan(links_of(parameters)).order:
+        (lowest, highest), value = rules[name].within, parameters[name]
         try:
-            supports[name] = parameters[name].support_given(supports)
+            low, high = supports[name] = value.support_given(supports)
         except ConfigError as error:
             raise error.under(name) from None
-        _check_support(name, parameters[name], supports[name], rules[name])
-        _check_bounds(name, parameters[name], rules)
+        if low < lowest or high > highest:
+            allowed = f"support within [{lowest:g}, {highest:g}] (SI)"
+            raise ConfigError(name, (low, high), allowed)
+        if rules[name].integer and not value.is_integer:
+            allowed = "whole numbers only (DiscreteUniform, Choice, Constant)"
+            raise ConfigError(name, type(value).__name__, allowed)
     return parameters
 
 
@@ -73,18 +131,13 @@ def as_distribution(
     name: str,
     value: Any,
     *,
-    within: tuple[float, float],
-    quantity: str = "number",
+    within: Interval,
+    quantity: str | None = "number",
     integer: bool = False,
 ) -> Distribution:
     """The distribution of one parameter by itself, checked; a bare number is a Constant in SI.
 
-    Args:
-        name: key of the parameter, for errors.
-        value: a distribution or a number.
-        within: closed interval (SI) that must hold the whole support.
-        quantity: dimension that the unit must have, e.g. ``time``.
-        integer: whether only whole numbers make sense.
+    ``name`` is for errors; ``within``, ``quantity`` and ``integer`` are as of :class:`Parameter`.
 
     Raises:
         ConfigError: neither a number nor a distribution, wrong unit, support outside ``within``.
@@ -93,37 +146,12 @@ def as_distribution(
     return as_parameters({name: value}, {name: rule})[name]
 
 
-def _typed(name: str, value: Any, rule: Parameter) -> Distribution:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return Constant.bare(name, value)
-    if not isinstance(value, Distribution):
-        raise ConfigError(name, value, "a number or a distribution")
-    if dimension(value.unit) != rule.quantity and value.unit != "":
-        allowed = f"one of {units_of(rule.quantity)} ({rule.quantity})"
-        raise ConfigError(f"{name}.unit", value.unit, allowed)
-    return value
-
-
-def _check_support(
-    name: str, value: Distribution, support: tuple[float, float], rule: Parameter
-) -> None:
-    low, high = support
-    if low < rule.within[0] or high > rule.within[1]:
-        allowed = f"support within [{rule.within[0]:g}, {rule.within[1]:g}] (SI)"
-        raise ConfigError(name, (low, high), allowed)
-    if rule.integer and not value.is_integer:
-        kind = type(value).__name__
-        raise ConfigError(name, kind, "whole numbers only (DiscreteUniform, Choice, Constant)")
-
-
 def _check_references(
     name: str, parameters: Mapping[str, Distribution], rules: Mapping[str, Parameter]
 ) -> None:
     value = parameters[name]
-    needed = dict(value.conditions)
-    if isinstance(value, Correlated):
-        needed |= {f"correlation.{other}": other for other in value.correlation}
-    for path, other in needed.items():
+    ranks = {f"correlation.{other}": other for other in value.correlations}
+    for path, other in (dict(value.conditions) | ranks).items():
         key = f"{name}.{path}"
         known = [n for n in parameters if n != name]
         if other not in known:
@@ -132,31 +160,9 @@ def _check_references(
         if axes != rules[name].axes[: len(axes)]:
             allowed = f"a parameter with one value per sample; it has one per {', '.join(axes)}"
             raise ConfigError(key, other, allowed)
-        if path.startswith("correlation."):
-            part = parameters[other]
-            if isinstance(part, Reshared) and part.weighted:
-                raise ConfigError(key, other, "a parameter that is not weighted")
-    _check_edges(name, parameters[name], rules)
-
-
-def _check_edges(name: str, value: Distribution, rules: Mapping[str, Parameter]) -> None:
-    """The unit of a Conditional's edges is that of the parameter they divide."""
-    if isinstance(value, Conditional) and value.given_unit:
-        quantity = rules[value.given].quantity
-        if dimension(value.given_unit) != quantity:
-            allowed = f"one of {units_of(quantity)} ({quantity}, as {value.given})"
-            raise ConfigError(f"{name}.given_unit", value.given_unit, allowed)
-    for key, part in value.parts.items():
-        _check_edges(f"{name}.{key}", part, rules)
-
-
-def _check_bounds(name: str, value: Distribution, rules: Mapping[str, Parameter]) -> None:
-    """A Truncated in a unit is bounded by parameters of its own quantity."""
-    if isinstance(value, Truncated) and value.unit:
-        quantity = dimension(value.unit)
-        for key, other in (("above", value.above), ("below", value.below)):
-            if other is not None and rules[other].quantity != quantity:
-                allowed = f"a parameter of quantity {quantity}; this one is {rules[other].quantity}"
-                raise ConfigError(f"{name}.{key}", other, allowed)
-    for key, part in value.parts.items():
-        _check_bounds(f"{name}.{key}", part, rules)
+        if path in ranks and parameters[other].is_weighted:
+            raise ConfigError(key, other, "a parameter that is not weighted")
+    try:
+        value.check_references({other: str(rule.quantity) for other, rule in rules.items()})
+    except ConfigError as error:
+        raise error.under(name) from None

@@ -1,63 +1,90 @@
-"""What distributions of distributions share: checked parts and one unit."""
+"""Distributions inside distributions: what may stand there, and those made of a single one."""
 
-from __future__ import annotations
-
+from dataclasses import dataclass
 from typing import Any
 
 from ipads_stream.core.errors import ConfigError
-from ipads_stream.core.units import dimension, units_of
+from ipads_stream.core.fields import ruled
+from ipads_stream.distributions.arguments import REAL
 from ipads_stream.distributions.constant import Constant
-from ipads_stream.distributions.univariate import Distribution
+from ipads_stream.distributions.given import UNCONDITIONAL, Given
+from ipads_stream.distributions.univariate import Distribution, Interval, Supports, Values, Vector
 
 
-def as_part(name: str, value: Any) -> Distribution:
-    """A part of a distribution; a bare number is a Constant in SI.
-
-    Raises:
-        ConfigError: neither a distribution nor a number, or one that must stand outermost.
-    """
+def as_distribution_or_number(name: str, value: Any) -> Distribution:
+    """A distribution; a bare number is a Constant in SI; ConfigError of anything else."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return Constant.bare(name, value)
+        return Constant(value=REAL(name, value))
     if not isinstance(value, Distribution):
         raise ConfigError(name, value, "a number or a distribution")
-    if value.stands_outermost:
-        kind = type(value).__name__
-        raise ConfigError(name, kind, f"not inside another distribution; put {kind} outermost")
     return value
 
 
-def independent_part(name: str, value: Any) -> Distribution:
-    """A part whose law is the same for every sample.
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A distribution inside another, or a number.
 
-    Raises:
-        ConfigError: it depends on another parameter or on the sample index.
+    Attributes:
+        is_independent: whether its law must be the same for every sample.
+        is_outermost: whether it may be one that must stand outermost.
     """
-    part = as_part(name, value)
-    if part.conditions or part.varies:
+
+    is_independent: bool = False
+    is_outermost: bool = False
+
+    def __call__(self, name: str, value: Any) -> Distribution:
+        part = as_distribution_or_number(name, value)
         kind = type(part).__name__
-        allowed = "a distribution that depends on no parameter and no sample index; put "
-        raise ConfigError(name, kind, allowed + "Conditional, Proportional, Curriculum outside")
-    return part
+        if part.stands_outermost and not self.is_outermost:
+            allowed = f"not inside another distribution; put {kind} outermost"
+            raise ConfigError(name, kind, allowed)
+        if self.is_independent and (part.conditions or part.varies):
+            allowed = "a distribution that depends on no parameter and no sample index; put "
+            raise ConfigError(name, kind, allowed + "Conditional, Proportional, Curriculum outside")
+        return part
 
 
-def common_unit(unit: str, parts: dict[str, Distribution]) -> str:
-    """The unit of a distribution's own numbers: as given, else that of its first part with one.
+@dataclass(frozen=True, kw_only=True)
+class Derived(Distribution):
+    """Draws the values of another distribution, whose support it has, in its own way.
 
-    Raises:
-        ConfigError: the parts are of different dimension, or of another than the unit.
+    Attributes:
+        distribution: that other one.
     """
-    for key, part in parts.items():
-        if part.unit == "":
-            continue
-        unit = unit or part.unit
-        if dimension(part.unit) != dimension(unit):
-            quantity = dimension(unit)
-            allowed = f"one of {units_of(quantity)} ({quantity}, as {unit!r})"
-            raise ConfigError(f"{key}.unit", part.unit, allowed)
-    return unit
+
+    distribution: Distribution = ruled(Part())
+
+    @property
+    def support(self) -> Interval:
+        return self.distribution.support
+
+    def support_given(self, supports: Supports) -> Interval:
+        return support_of_part("distribution", self.distribution, supports)
+
+    @property
+    def is_integer(self) -> bool:
+        return self.distribution.is_integer
+
+    @property
+    def atoms(self) -> Vector:
+        return self.distribution.atoms
+
+    def quantile(self, u: Values, given: Given = UNCONDITIONAL) -> Values:
+        return self.distribution.quantile(u, given)
+
+    def cdf(self, x: Values, given: Given = UNCONDITIONAL) -> Values:
+        return self.distribution.cdf(x, given)
 
 
-def hull(supports: list[tuple[float, float]]) -> tuple[float, float]:
+def support_of_part(key: str, part: Distribution, supports: Supports) -> Interval:
+    """The support of a part given those of other parameters; its errors name the key."""
+    try:
+        return part.support_given(supports)
+    except ConfigError as error:
+        raise error.under(key) from None
+
+
+def hull(supports: list[tuple[float, float]]) -> Interval:
     """The smallest interval that holds all of them."""
     lows, highs = zip(*supports, strict=True)
     return min(lows), max(highs)

@@ -1,18 +1,15 @@
 """A share of another parameter's value."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float
 
 from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.fields import ruled
+from ipads_stream.distributions.arguments import NAME
 from ipads_stream.distributions.given import UNCONDITIONAL, Given
-from ipads_stream.distributions.parts import as_part
-from ipads_stream.distributions.univariate import Distribution
+from ipads_stream.distributions.parts import Part, support_of_part
+from ipads_stream.distributions.univariate import Distribution, Interval, Supports, Values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,45 +21,39 @@ class Proportional(Distribution):
         to: name of the other parameter of the same sample.
     """
 
-    factor: Distribution
-    to: str
+    factor: Distribution = ruled(Part())
+    to: str = ruled(NAME)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "factor", as_part("factor", self.factor))
-        if self.unit != "":
-            raise ConfigError("unit", self.unit, "'': the unit is that of the other parameter")
+    def check(self) -> None:
         if self.factor.unit not in ("", "1", "%"):
             raise ConfigError("factor.unit", self.factor.unit, "'' or '%': a factor has no unit")
-        if not isinstance(self.to, str) or not self.to:
-            raise ConfigError("to", self.to, "the name of another parameter")
+
+    def _common_unit(self) -> str:
+        if self.unit != "":
+            raise ConfigError("unit", self.unit, "'': the unit is that of the other parameter")
+        return self.unit
 
     @property
-    def parts(self) -> dict[str, Distribution]:
-        return {"factor": self.factor}
-
-    @cached_property
-    def conditions(self) -> dict[str, str]:
-        inner = {f"factor.{path}": name for path, name in self.factor.conditions.items()}
-        return inner | {"to": self.to}
+    def references(self) -> dict[str, str]:
+        return {"to": self.to}
 
     @property
-    def support(self) -> tuple[float, float]:
+    def unit_of(self) -> str:
+        return self.to
+
+    @property
+    def label(self) -> str:
+        return f"{self.factor.label} × {self.to}"
+
+    @property
+    def support(self) -> Interval:
         low, high = self.factor.support
         return (0.0 if low >= 0 else -np.inf), (0.0 if high <= 0 else np.inf)
 
-    def support_given(self, supports: Mapping[str, tuple[float, float]]) -> tuple[float, float]:
-        """The products of the ends.
-
-        Raises:
-            ConfigError: the other parameter may be 0 or negative.
-        """
+    def support_given(self, supports: Supports) -> Interval:
         if self.to not in supports:
             return self.support
-        try:
-            factors = self.factor.support_given(supports)
-        except ConfigError as error:
-            raise error.under("factor") from None
+        factors = support_of_part("factor", self.factor, supports)
         other = supports[self.to]
         if not other[0] > 0:
             allowed = f"a parameter that is always above 0; it reaches {other[0]:g} (SI)"
@@ -70,12 +61,8 @@ class Proportional(Distribution):
         products = [f * y if f != 0 else 0.0 for f in factors for y in other]
         return min(products), max(products)
 
-    def quantile(
-        self, u: Float[np.ndarray, "..."], given: Given = UNCONDITIONAL
-    ) -> Float[np.ndarray, "..."]:
+    def quantile(self, u: Values, given: Given = UNCONDITIONAL) -> Values:
         return self.factor.quantile(u, given) * given.value(self.to)
 
-    def cdf(
-        self, x: Float[np.ndarray, "..."], given: Given = UNCONDITIONAL
-    ) -> Float[np.ndarray, "..."]:
+    def cdf(self, x: Values, given: Given = UNCONDITIONAL) -> Values:
         return self.factor.cdf(np.asarray(x) / given.value(self.to), given)

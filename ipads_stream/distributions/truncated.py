@@ -1,26 +1,26 @@
 """A distribution cut to an interval whose ends are numbers or the values of other parameters."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.fields import ruled
+from ipads_stream.core.units import dimension
+from ipads_stream.distributions.arguments import NAME, OPTIONAL_REAL
 from ipads_stream.distributions.given import UNCONDITIONAL, Given
-from ipads_stream.distributions.parts import as_part, common_unit
-from ipads_stream.distributions.univariate import Distribution
+from ipads_stream.distributions.parts import Derived, Part
+from ipads_stream.distributions.univariate import Distribution, Interval, Supports, Values, Vector
 
 LEAST = 1e-12  # probability that an interval must hold to be cut to
 
 
 @dataclass(frozen=True, kw_only=True)
-class Truncated(Distribution):
+class Truncated(Derived):
     """``F^-1(u) = G^-1(G(a-) + u (G(b) - G(a-)))``, G of ``distribution``, a and b the ends.
 
     Attributes:
@@ -30,23 +30,13 @@ class Truncated(Distribution):
             T2 with ``below: T1`` is never longer than T1.
     """
 
-    distribution: Distribution
-    low: float | None = None
-    high: float | None = None
-    above: str | None = None
-    below: str | None = None
+    distribution: Distribution = ruled(Part())
+    low: float | None = ruled(OPTIONAL_REAL, None)
+    high: float | None = ruled(OPTIONAL_REAL, None)
+    above: str | None = ruled(replace(NAME, optional=True), None)
+    below: str | None = ruled(replace(NAME, optional=True), None)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "distribution", as_part("distribution", self.distribution))
-        object.__setattr__(self, "unit", common_unit(self.unit, self.parts))
-        for name in ("low", "high"):
-            if getattr(self, name) is not None:
-                self._number(name)
-        for name in ("above", "below"):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, str) or not value):
-                raise ConfigError(name, value, "the name of another parameter")
+    def check(self) -> None:
         if all(getattr(self, name) is None for name in ("low", "high", "above", "below")):
             raise ConfigError("low", None, "at least one of low, high, above, below")
         low, high = self._ends()
@@ -66,35 +56,35 @@ class Truncated(Distribution):
                 raise ConfigError(key, getattr(self, key), allowed)
 
     @property
-    def parts(self) -> dict[str, Distribution]:
-        return {"distribution": self.distribution}
+    def references(self) -> dict[str, str]:
+        bounds = {"above": self.above, "below": self.below}
+        return {key: name for key, name in bounds.items() if name is not None}
 
-    @cached_property
-    def conditions(self) -> dict[str, str]:
-        own = {"above": self.above, "below": self.below}
-        inner = {f"distribution.{k}": name for k, name in self.distribution.conditions.items()}
-        return inner | {key: name for key, name in own.items() if name is not None}
+    def check_references(self, dimensions: Mapping[str, str]) -> None:
+        super().check_references(dimensions)
+        quantity = dimension(self.unit)
+        for key, name in self.references.items():
+            if self.unit and dimensions[name] != quantity:
+                allowed = f"a parameter of quantity {quantity}; this one is {dimensions[name]}"
+                raise ConfigError(key, name, allowed)
 
-    def _ends(self) -> tuple[float, float]:
+    @property
+    def label(self) -> str:
+        bounds = ", ".join(f"{word} {name}" for word, name in self.references.items())
+        return f"{self.distribution.label} {bounds}" if bounds else super().label
+
+    def _ends(self) -> Interval:
         low = -math.inf if self.low is None else self._si(self.low)
         high = math.inf if self.high is None else self._si(self.high)
         return low, high
 
     @property
-    def support(self) -> tuple[float, float]:
+    def support(self) -> Interval:
         return self.support_given({})
 
-    def support_given(self, supports: Mapping[str, tuple[float, float]]) -> tuple[float, float]:
-        """The interval that holds every draw, given the supports of other parameters.
-
-        Raises:
-            ConfigError: for some values of another parameter nothing is left to draw.
-        """
+    def support_given(self, supports: Supports) -> Interval:
         low, high = self._ends()
-        try:
-            inner_low, inner_high = self.distribution.support_given(supports)
-        except ConfigError as error:
-            raise error.under("distribution") from None
+        inner_low, inner_high = super().support_given(supports)
         low, high = max(low, inner_low), min(high, inner_high)
         above, below = supports.get(self.above or ""), supports.get(self.below or "")
         # Where another parameter can leave a single point, no distribution is left.
@@ -114,11 +104,7 @@ class Truncated(Distribution):
         raise ConfigError(key, getattr(self, key), allowed)
 
     @property
-    def is_integer(self) -> bool:
-        return self.distribution.is_integer
-
-    @property
-    def atoms(self) -> Float[np.ndarray, " n"]:
+    def atoms(self) -> Vector:
         low, high = self._ends()
         atoms = self.distribution.atoms
         return atoms[(atoms >= low) & (atoms <= high)]
@@ -148,18 +134,14 @@ class Truncated(Distribution):
         part = self.distribution
         return low, high, float(part.cdf_below(np.array(low))), float(part.cdf(np.array(high)))
 
-    def quantile(
-        self, u: Float[np.ndarray, "..."], given: Given = UNCONDITIONAL
-    ) -> Float[np.ndarray, "..."]:
+    def quantile(self, u: Values, given: Given = UNCONDITIONAL) -> Values:
         low, high, before, up_to = self._interval(given)
         level = u * (up_to - before)
         level += before
         x = self.distribution.quantile(level, given)
         return x if self.is_integer else x.clip(low, high)
 
-    def cdf(
-        self, x: Float[np.ndarray, "..."], given: Given = UNCONDITIONAL
-    ) -> Float[np.ndarray, "..."]:
+    def cdf(self, x: Values, given: Given = UNCONDITIONAL) -> Values:
         low, high, before, up_to = self._interval(given)
         inside = self.distribution.cdf(np.minimum(x, high), given) - before
         share = np.clip(inside / (up_to - before), 0.0, 1.0)

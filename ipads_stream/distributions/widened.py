@@ -1,19 +1,18 @@
 """A distribution stretched by factors, region by region."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 from typing import no_type_check
 
 import numpy as np
-from jaxtyping import Float
-from numba import njit
 
+from ipads_stream.core.compilation import exact
 from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.fields import Numbers, ruled
+from ipads_stream.distributions.arguments import REAL, Real
 from ipads_stream.distributions.given import UNCONDITIONAL, Given
-from ipads_stream.distributions.parts import common_unit, independent_part
-from ipads_stream.distributions.univariate import Distribution, finite_numbers, rising
+from ipads_stream.distributions.parts import Part
+from ipads_stream.distributions.univariate import Distribution, Interval, Values, Vector
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,32 +32,18 @@ class Widened(Distribution):
     Source: Jung et al., NeuroImage 211:116619 (2020), widens susceptibility by factors.
     """
 
-    distribution: Distribution
-    factors: tuple[float, ...]
-    edges: tuple[float, ...] = ()
-    about: float = 0.0
+    distribution: Distribution = ruled(Part(is_independent=True))
+    factors: tuple[float, ...] = ruled(Numbers(each=Real(above=0)))
+    edges: tuple[float, ...] = ruled(Numbers(each=REAL, least=0, rises=True), ())
+    about: float = ruled(REAL, 0.0)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        part = independent_part("distribution", self.distribution)
-        object.__setattr__(self, "distribution", part)
-        object.__setattr__(self, "unit", common_unit(self.unit, self.parts))
-        self._number("about")
-        factors = finite_numbers("factors", self.factors)
-        for i, value in enumerate(factors):
-            if not value > 0:
-                raise ConfigError(f"factors[{i}]", value, "above 0")
-        object.__setattr__(self, "factors", factors)
-        object.__setattr__(self, "edges", rising("edges", self.edges, least=0))
-        if len(self.edges) != len(factors) - 1:
-            raise ConfigError("edges", self.edges, f"one fewer than factors ({len(factors)})")
-
-    @property
-    def parts(self) -> dict[str, Distribution]:
-        return {"distribution": self.distribution}
+    def check(self) -> None:
+        if len(self.edges) != len(self.factors) - 1:
+            allowed = f"one fewer than factors ({len(self.factors)})"
+            raise ConfigError("edges", self.edges, allowed)
 
     @cached_property
-    def _lines(self) -> tuple[Float[np.ndarray, " n"], ...]:
+    def _lines(self) -> tuple[Vector, ...]:
         """Edges, and of each region a point y0, its image x0 and the slope; images of the edges."""
         edges = np.array([self._si(edge) for edge in self.edges])
         slopes = np.array(self.factors)
@@ -70,7 +55,7 @@ class Widened(Distribution):
         images = images + about - (images[k] + slopes[k] * (about - anchors[k]))
         return edges, anchors, images, slopes, images[1:]
 
-    def _widen(self, y: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    def _widen(self, y: Values) -> Values:
         edges, anchors, images, slopes, _ = self._lines
         y = np.ascontiguousarray(y)
         x = np.empty(y.shape)
@@ -78,22 +63,18 @@ class Widened(Distribution):
         return x
 
     @property
-    def support(self) -> tuple[float, float]:
+    def support(self) -> Interval:
         low, high = self._widen(np.array(self.distribution.support))
         return float(low), float(high)
 
     @property
-    def atoms(self) -> Float[np.ndarray, " n"]:
+    def atoms(self) -> Vector:
         return self._widen(self.distribution.atoms)
 
-    def quantile(
-        self, u: Float[np.ndarray, "..."], given: Given = UNCONDITIONAL
-    ) -> Float[np.ndarray, "..."]:
+    def quantile(self, u: Values, given: Given = UNCONDITIONAL) -> Values:
         return self._widen(self.distribution.quantile(u))
 
-    def cdf(
-        self, x: Float[np.ndarray, "..."], given: Given = UNCONDITIONAL
-    ) -> Float[np.ndarray, "..."]:
+    def cdf(self, x: Values, given: Given = UNCONDITIONAL) -> Values:
         if self.distribution.atoms.size:  # the inverse of g may round across a jump
             return super().cdf(x, given)
         _, anchors, images, slopes, ends = self._lines
@@ -101,7 +82,7 @@ class Widened(Distribution):
         return self.distribution.cdf(anchors[k] + (np.asarray(x) - images[k]) / slopes[k])
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@exact
 @no_type_check
 def _widen_by_region(edges, anchors, images, slopes, y, x):
     for k in range(slopes.size):  # every region everywhere: no branch that chance mispredicts

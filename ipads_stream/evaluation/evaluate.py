@@ -1,4 +1,4 @@
-"""Network and classical methods on the same signals, simulated and measured, in one report."""
+"""A trained network beside classical methods on the same data, simulated and measured."""
 
 from __future__ import annotations
 
@@ -6,302 +6,206 @@ import json
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ipads_stream import __version__
+from ipads_stream.baselines import Method, classical_methods
 from ipads_stream.core.description import config_hash
 from ipads_stream.core.errors import ConfigError
-from ipads_stream.core.files import write_text
-from ipads_stream.evaluation import affordable, convergence, datasets
-from ipads_stream.evaluation.measured import MeasuredTest, Region, measured_test
-from ipads_stream.evaluation.methods import REFINED, Method, reconstruction_methods
-from ipads_stream.evaluation.model import Model
-from ipads_stream.evaluation.planes import Plane, read_plane, rows_between
-from ipads_stream.evaluation.planes_recording import MODES, RECIPES, Recipe
-from ipads_stream.evaluation.presentation import Findings, nearest_rate, present
-from ipads_stream.evaluation.simulated_plane import simulated_plane
-from ipads_stream.evaluation.synthetic import SyntheticTest, synthetic_test
-from ipads_stream.evaluation.thresholds import thresholds_by_rate
-from ipads_stream.physics.spectrum import fid as fid_of
+from ipads_stream.core.files import json_text, write_text
+from ipads_stream.core.trust import imported
+from ipads_stream.evaluation import comparison as comparing
+from ipads_stream.evaluation.comparison import Compared, Findings, affordable, duration, on_host
+from ipads_stream.evaluation.familiar import expected
+from ipads_stream.evaluation.statistics import plain
+from ipads_stream.evaluation.tasks import Condition, Settings, Task, task_of
+from ipads_stream.report.curves import training_curves
+from ipads_stream.report.page import Section, present
+from ipads_stream.stream.replay import digest, read_log
 from ipads_stream.systems import System
 
-SYNTHETIC = "synthetic"
-SUBSETS = ("full", "demo")
-RATES = {"full": (0.15, 0.2, 0.25, 0.5), "demo": (0.15, 0.25, 0.5)}
-SCHEDULES = {"full": 5, "demo": 2}
-SIGNALS = {"full": 400, "demo": 100}
-SIGNALS_BESIDE_MEASURED = 200  # at most, where the synthetic test only accompanies measured data
-RATE_BESIDE_MEASURED = 0.25
+TRIED = 512  # samples at most, before the comparison
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What is evaluated; see conf/evaluate.yaml."""
-
-    data: str
-    subset: str
-    rates: tuple[float, ...]
-    schedules: int
-    samples: int
-    seed: int
-    variable: str | None = None
-    mode: str | None = None
-
-    @staticmethod
-    def of(config: Mapping[str, Any]) -> Settings:
-        """Checked settings with the defaults of the subset.
-
-        Raises:
-            ConfigError: a value that makes no sense, by key.
-        """
-        data, subset = config.get("data", SYNTHETIC), config.get("subset", "full")
-        known = (SYNTHETIC, *datasets.NAMES)
-        if not isinstance(data, str) or (data not in known and not Path(data).exists()):
-            allowed = f"{', '.join(known)}, or the path of a file or folder that exists"
-            raise ConfigError("data", data, allowed)
-        if subset not in SUBSETS:
-            raise ConfigError("subset", subset, f"one of {', '.join(SUBSETS)}")
-        rates = config.get("rates")
-        rates = RATES[subset] if rates is None else rates
-        rates = [rates] if isinstance(rates, (int, float)) else rates
-        if not isinstance(rates, Sequence) or isinstance(rates, str) or not rates:
-            raise ConfigError("rates", rates, "a list of shares such as [0.25,0.5]")
-        for rate in rates:
-            is_number = isinstance(rate, (int, float)) and not isinstance(rate, bool)
-            if not is_number or not 0 < rate <= 1:
-                raise ConfigError("rates", rate, "numbers above 0, at most 1")
-        schedules, samples = config.get("schedules"), config.get("samples")
-        beside = SIGNALS[subset] if data == SYNTHETIC else SIGNALS_BESIDE_MEASURED
-        return Settings(
-            data=data,
-            subset=subset,
-            rates=tuple(sorted({float(rate) for rate in rates})),
-            schedules=_whole("schedules", SCHEDULES[subset] if schedules is None else schedules, 1),
-            samples=_whole(
-                "samples", min(SIGNALS[subset], beside) if samples is None else samples, 2
-            ),
-            seed=_whole("seed", config.get("seed", 0), 0),
-            variable=_of_file("variable", config, "the name of an array"),
-            mode=_of_file("mode", config, f"one of {', '.join(MODES)}", MODES),
-        )
-
-
-def _whole(key: str, value: Any, lowest: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-        raise ConfigError(key, value, f"a whole number, at least {lowest}")
-    return value
-
-
-def _of_file(
-    key: str, config: Mapping[str, Any], allowed: str, values: Sequence[str] = ()
-) -> str | None:
-    """What a file of the user's own does not say about itself; of the named data all is known."""
-    value = config.get(key)
-    if value is None:
-        return None
-    if not isinstance(value, str) or not value or (values and value not in values):
-        raise ConfigError(key, value, f"{allowed}, or null")
-    if config.get("data", SYNTHETIC) in (SYNTHETIC, *datasets.NAMES):
-        raise ConfigError(key, value, "null, unless data is a file or a folder")
-    return value
-
-
-def evaluate_model(model: Model, system: System, config: Mapping[str, Any], output: Path) -> str:
-    """Tests the network beside the classical methods and writes the report.
-
-    Leaves ``report.html``, ``results.json``, ``samples.jsonl`` and the pictures in ``output``.
+@expected()  # the notes of the report say what the network was not trained on
+def evaluate(
+    model: Any, system: System, config: Mapping[str, Any], output: Path
+) -> tuple[str, list[dict[str, Any]]]:
+    """Compares the network with classical methods, or applies it to measured data.
 
     Args:
-        model: trained network.
-        system: that simulated its training data.
-        config: as conf/evaluate.yaml; ``checkpoint`` tells where metrics.jsonl lies.
-        output: folder of the report.
+        model: trained network, of ``load_model``, with ``config``, that of its run.
+        system: that simulated its training data; it names its task.
+        config: as conf/evaluate.yaml; metrics.jsonl lies beside its ``checkpoint``.
+        output: folder of ``report.html``, ``results.json``, ``samples.jsonl``, pictures, and of
+            results on measured data.
 
     Returns:
-        The tables as plain text, and the path of the report.
+        The tables as plain text, and the scores of the synthetic tests, a row for each method.
 
     Raises:
-        ConfigError: a key of ``config`` that cannot be used.
-        UnusableData: the measured data do not give a plane.
-        OSError: nothing can be written to ``output``; told before the work.
+        ConfigError: a key of ``config`` that cannot be used, or data that do not fit.
+        OSError: nothing can be written to ``output``; raised before the work.
     """
-    settings = Settings.of(config)
+    trusted = config.get("trusted") or ()
+    task = task_of(system, config, trusted)
+    settings = Settings.of(config, task, system)
+    methods = task.network_methods(model) | baselines(system, config.get("baselines"), trusted)
     output.mkdir(parents=True, exist_ok=True)
     tempfile.TemporaryFile(dir=output).close()
-    methods = reconstruction_methods(model)
-    notes: list[str] = []
-    plane = _plane(settings, notes) if settings.data != SYNTHETIC else None
-    measured = None if plane is None else _on_plane(plane, methods, settings, notes)
-    rates = settings.rates if plane is None else (RATE_BESIDE_MEASURED,)
-    synthetic = _on_signals(system, methods, rates, settings, notes)
-    notes.extend(_beyond_training(system, settings.rates, plane))
-    findings = Findings(
-        system=system,
-        plane=plane,
-        synthetic=synthetic,
-        measured=measured,
-        courses=_courses(model, synthetic, plane, measured),
-        thresholds=thresholds_by_rate(model.net, system, seed=settings.seed),
-        notes=notes,
-        provenance={
-            "version": __version__,
-            "system": system.name,
-            "config_hash": config_hash(system),
-            "data": settings.data if plane is None else plane.name,
-            "subset": settings.subset,
-            "rates": list(settings.rates),
-            "schedules": settings.schedules,
-            "samples": settings.samples,
-            "seed": settings.seed,
-            "training_seed": model.config.get("seed"),
-        },
-        training=_finite(
-            {key: value for key, value in model.config.items() if key not in ("output", "resume")}
-        ),
-        log=Path(config["checkpoint"]).with_name("metrics.jsonl"),
-    )
-    records = "".join(json.dumps(record, allow_nan=False) + "\n" for record in synthetic.records)
-    write_text(output / "samples.jsonl", records)
-    write_text(output / "results.json", json.dumps(_results(findings), indent=1, allow_nan=False))
-    return present(findings, output)
-
-
-def _on_plane(
-    plane: Plane, methods: Mapping[str, Method], settings: Settings, notes: list[str]
-) -> MeasuredTest:
-    times = len(settings.rates) * settings.schedules
-    used, told = affordable.on_plane(methods, plane, times, settings.subset)
-    notes.extend(told)
-    return measured_test(
-        plane,
-        used,
-        settings.rates,
-        schedules=settings.schedules,
-        regions=_regions(plane, settings),
-        seed=settings.seed,
-        bar=sys.stderr.isatty(),
-    )
-
-
-def _on_signals(
-    system: System,
-    methods: Mapping[str, Method],
-    rates: Sequence[float],
-    settings: Settings,
-    notes: list[str],
-) -> SyntheticTest:
-    used, fewer, told = affordable.on_signals(
-        methods, system, settings.samples, len(rates), settings.subset
-    )
-    test = synthetic_test(
-        system,
-        used,
-        rates,
-        samples=settings.samples,
-        seed=settings.seed,
-        fewer=fewer,
-        bar=sys.stderr.isatty(),
-    )
-    notes.extend([*told, *affordable.on_the_same_signals(test.records, fewer)])
-    return test
-
-
-def _courses(
-    model: Model, synthetic: SyntheticTest, plane: Plane | None, measured: MeasuredTest | None
-) -> dict[str, convergence.Course]:
-    """How the low-rank step converges where it was tried, at the rate nearest to 25 %."""
-    found = {}
-    if plane is not None and measured is not None:
-        rate = nearest_rate(measured.estimates)
-        if REFINED in measured.estimates[rate]:
-            rows = measured.regions[-1].rows
-            where = f"strongest rows of {plane.name} at {100 * rate:g} % sampling"
-            found[where] = convergence.on_plane(model, plane, rows, measured.masks[rate])
-    rate = nearest_rate(synthetic.samples)
-    if REFINED in synthetic.estimates[rate]:
-        sample = synthetic.samples[rate]
-        fid, mask, target = (
-            tensor.numpy()[: convergence.MOST]
-            for tensor in (sample.inputs["fid"], sample.inputs["mask"], sample.targets["spectrum"])
-        )
-        where = f"synthetic signals at {100 * rate:g} % sampling"
-        found[where] = convergence.course(model, fid, mask, fid_of(target))
-    return found
-
-
-def _results(findings: Findings) -> dict[str, Any]:
-    measured = findings.measured or MeasuredTest()
-    return {
-        **findings.provenance,
-        "notes": findings.notes,
-        "synthetic": findings.synthetic.rows,
-        "measured": measured.rows,
-        "measured_schedules": measured.schedules,
-        "network_against_IST": measured.pairs,
-        "refinement": [
-            {"where": where, **course.summary()} for where, course in findings.courses.items()
-        ],
-        "thresholds": findings.thresholds,
-        "training_config": findings.training,
+    sections = task.measured(methods, system, settings, output) if settings.is_measured else []
+    conditions = task.conditions(system, settings)
+    if conditions:
+        findings, notes = compared(task, model, methods, system, conditions, settings)
+        log_of_samples = map(json_text, records(task, findings.comparisons))
+        write_text(output / "samples.jsonl", "\n".join(log_of_samples) + "\n")
+        sections += [
+            Section(paragraphs=[] if sections else task.lead(findings), notes=notes),
+            *task.sections(findings, output),
+            Section(results={"scores": list(findings.rows), "notes": notes}),
+        ]
+    about = {
+        "version": __version__,
+        "system": system.name,
+        "task": task.name,
+        "config_hash": config_hash(system),
+        "data": settings.data,
+        "subset": settings.subset,
+        "samples": settings.samples,
+        "seed": settings.seed,
+        "training_seed": model.config.get("seed"),
     }
+    training = {k: v for k, v in model.config.items() if k not in ("output", "resume")}
+    log = Path(config["checkpoint"]).with_name("metrics.jsonl")
+    if lines := list(read_log(log)) if log.is_file() else []:
+        caption = "Loss of every training step, and the share of the step spent waiting for data."
+        curves = training_curves(lines, output / "training.png")
+        sections.append(Section(title="Training", pictures=[(curves, caption)]))
+    sections += [
+        Section(title="Scores", definitions=task.definitions),
+        Section(title="Provenance", preformatted=readable(about)),
+        Section(title="Configuration of the training run", preformatted=readable(training)),
+        Section(results={"training_config": training}),
+    ]
+    results = about | {key: value for part in sections for key, value in part.results.items()}
+    write_text(output / "results.json", json_text(results, 1) + "\n")
+    path = output / "report.html"
+    text = present(f"Evaluation of {system.name}", sections, path)
+    return f"{text}\n\n* best of the methods compared. Report: {path}", results.get("scores", [])
 
 
-def _finite(value: Any) -> Any:
-    """Plain data for JSON, which has no infinity: such numbers become text."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return str(value) if isinstance(value, float) and not np.isfinite(value) else value
+def baselines(
+    system: System, further: Mapping[str, Any] | None = None, trusted: Sequence[str] = ()
+) -> dict[str, Method]:
+    """The classical methods that a system declares, and those of a configuration, by name.
+
+    Args:
+        system: its ``baselines`` gives full names of functions ``make(system) -> method``.
+        further: name -> ``_target_``, the full name of such a function, and its other arguments;
+            None takes a method of that name away.
+        trusted: packages besides this one whose functions ``further`` may name.
+
+    Raises:
+        ConfigError: a function that cannot be called so, or may not.
+    """
+    methods = classical_methods(system)
+    for name, node in (further or {}).items():
+        key = f"baselines.{name}"
+        if node is None:
+            methods.pop(name, None)
+            continue
+        if not isinstance(node, Mapping) or "_target_" not in node:
+            raise ConfigError(key, node, "_target_: the full name of a function, or null")
+        packages = ("ipads_stream.baselines", *trusted)
+        allowed = f"a function in {', '.join(packages)}, or in a package listed under trusted"
+        make = imported(node["_target_"], f"{key}._target_", packages, allowed)
+        arguments = {name: value for name, value in node.items() if name != "_target_"}
+        try:
+            methods[name] = make(system=system, **arguments)
+        except TypeError as error:
+            raise ConfigError(key, node["_target_"], str(error)) from error
+    return methods
 
 
-def _plane(settings: Settings, notes: list[str]) -> Plane:
-    """The plane asked for, or a simulated one where a named one cannot be had."""
-    if settings.data not in datasets.NAMES:
-        path = Path(settings.data)
-        recipe = RECIPES.get(path.stem, Recipe())
-        if settings.mode is not None:
-            recipe = replace(recipe, mode=settings.mode)
-        return read_plane(path, recipe, settings.variable)
-    try:
-        path = datasets.find(settings.data, progress=sys.stderr.isatty())
-    except datasets.DataUnavailable as reason:
-        notes.append(f"A simulated protein plane stands in for {settings.data}: {reason}.")
-        return simulated_plane(settings.seed)
-    return read_plane(path)
-
-
-def _regions(plane: Plane, settings: Settings) -> list[Region]:
-    """All rows, and of a named data set those that hold its signals."""
-    regions = [Region()]
-    source = datasets.SOURCES.get(settings.data)
-    if source is not None and plane.name == Path(source.file).name:  # not a simulated stand-in
-        low, high = source.signal_ppm
-        rows, threshold = rows_between(plane, low, high), source.peak_threshold
-        name = f"{low:g} to {high:g} ppm"
-        if threshold != regions[0].threshold:
-            name += f", peaks above {threshold:.0%}"
-        regions.append(Region(name, rows, threshold))
-    return regions
-
-
-def _beyond_training(system: Any, rates: Sequence[float], plane: Plane | None) -> list[str]:
-    """What was asked of the network that its training data do not hold."""
-    notes = []
-    low, high = system.rate.support
-    outside = [f"{100 * rate:g} %" for rate in rates if not low <= rate <= high]
-    if outside:
-        notes.append(
-            f"Training covered sampling rates from {100 * low:g} to {100 * high:g} %; "
-            f"{', '.join(outside)} lie outside."
+def compared(
+    task: Task,
+    model: Any,
+    methods: Mapping[str, Method],
+    system: System,
+    conditions: Sequence[Condition],
+    settings: Settings,
+) -> tuple[Findings, list[str]]:
+    """All methods on the samples of every condition, and notes; says first how long it takes."""
+    first, samples = conditions[0].system, settings.samples
+    tried = min(samples, TRIED, task.at_once(first))
+    sys.stderr.write(f"Trying {len(methods)} methods on a few samples\n")
+    sample = comparing.draw(first, samples=tried, seed=0, split="validation", at_once=tried)
+    comparing.check_targets(first, sample, task.targets(first))
+    inputs, times, seconds = on_host(sample.inputs), len(conditions), settings.seconds
+    plan = affordable(methods, inputs, samples=samples, times=times, seconds=seconds)
+    message = f"{samples} samples, {len(plan.methods)} methods"
+    sys.stderr.write(f"{message}: about {duration(plan.seconds)}\n")
+    comparisons: list[Compared] = []
+    for condition in conditions:
+        comparison = comparing.compare(
+            condition.system,
+            plan.methods,
+            samples=samples,
+            seed=settings.seed,
+            task=task,
+            fewer=plan.fewer,
+            bar=sys.stderr.isatty(),
         )
-    points = getattr(system, "points", None)
-    if plane is not None and points is not None and plane.fid.shape[1] != points:
-        notes.append(
-            f"The plane has {plane.fid.shape[1]} indirect points; training signals had {points}."
-        )
-    return notes
+        comparisons.append((condition, comparison))
+    rows = comparing.rows_of(task, comparisons)
+    findings = Findings(
+        system=system, model=model, seed=settings.seed, comparisons=comparisons, rows=rows
+    )
+    slow = [_on_the_same_samples(task, comparisons, *each) for each in plan.fewer.items()]
+    notes = [*plan.notes, *slow]
+    if notes and settings.subset == "quick":
+        notes.append("Slow methods get more time with subset=full.")
+    return findings, notes
+
+
+def _on_the_same_samples(
+    task: Task, comparisons: Sequence[Compared], method: str, count: int
+) -> str:
+    """Medians of all methods on the samples that a slow method was given, too."""
+    parts = []
+    for condition, comparison in comparisons:
+        medians = []
+        for name in comparison.estimates:
+            errors = task.errors(comparison, name)[:count]
+            if len(errors) == count and np.isfinite(errors).any():
+                medians.append(f"{name} {np.median(errors[np.isfinite(errors)]):.3f}")
+        where = "".join(f"{key} {value:g}: " for key, value in condition.labels.items())
+        parts.append(where + ", ".join(medians))
+    unit = f" ({task.metric.unit})" if task.metric.unit else ""
+    return (
+        f"{method} is slow and saw the first {count} samples only, so it is not compared in the "
+        f"table. Median {task.metric.title}{unit} of all methods on these: {'; '.join(parts)}."
+    )
+
+
+def records(task: Task, comparisons: Sequence[Compared]) -> list[dict[str, Any]]:
+    """Where each sample is from, and its error by method; ``replay`` builds it again."""
+    lines = []
+    for condition, comparison in comparisons:
+        errors = {name: task.errors(comparison, name) for name in comparison.estimates}
+        provenance = comparison.sample.provenance
+        assert provenance is not None
+        for row in range(len(comparison)):
+            known = {name: plain(each[row]) for name, each in errors.items() if row < len(each)}
+            about = {"overrides": condition.overrides, "metric": task.metric.key, "errors": known}
+            origin = provenance.record(row) | condition.labels
+            lines.append(origin | about | {"digest": digest(comparison.sample, row)})
+    return lines
+
+
+def readable(values: Mapping[str, Any]) -> str:
+    """What ``json_text`` writes, with letters of all languages as they are."""
+    return json.dumps(json.loads(json_text(dict(values))), indent=1, ensure_ascii=False)

@@ -1,14 +1,14 @@
 """Distributions of a system's parameters, mined from a few measured data sets.
 
-Each fully sampled row is fitted by damped exponentials (evaluation/line_fit.py); what is found in
-all rows becomes histograms with bins between quantiles, written as the YAML of a system. Lines
+Each fully sampled row is fitted by damped exponentials (baselines/signals/line_fit.py); the lines
+of all rows become histograms with bins between quantiles, written as the YAML of a system. Lines
 that the noise hides are missing, so the low end of the amplitudes is that of the data, not that of
 nature: widen it, or give it more share, where lower lines matter.
 """
 
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,17 @@ import yaml
 from jaxtyping import Float
 from tqdm import tqdm
 
+from ipads_stream.baselines.signals.line_fit import FittedLines, fit_lines
 from ipads_stream.core.description import describe
 from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.fields import Whole
 from ipads_stream.core.files import write_text
 from ipads_stream.core.units import factor
+from ipads_stream.data import named as datasets
+from ipads_stream.data.planes.plane import read_plane, restrict
 from ipads_stream.distributions import Choice, Distribution, Histogram
-from ipads_stream.evaluation import datasets
-from ipads_stream.evaluation.figures import BLACK, BLUE, drawing
-from ipads_stream.evaluation.line_fit import FittedLines, fit_lines
-from ipads_stream.evaluation.planes import Plane, read_plane, restrict, rows_between
+from ipads_stream.evaluation.tasks.signals.planes import signal_region
+from ipads_stream.report.figures import BLACK, BLUE, drawing
 from ipads_stream.systems import System
 
 FEWEST_LINES = 20
@@ -49,12 +51,9 @@ defaults:
 def fit_prior(system: System, config: Mapping[str, Any]) -> list[Path]:
     """Fits the parameters of line spectra to measured planes and writes them as a system's YAML.
 
-    The folder then serves as ``conf=FOLDER system=NAME``.
-
     Args:
         system: of line spectra; what is not fitted is taken from it.
-        config: as conf/fit_prior.yaml: data (a name or path, or a list), output, name, bins,
-            variable.
+        config: as conf/fit_prior.yaml; its output then serves as ``conf=FOLDER system=NAME``.
 
     Returns:
         Paths of the YAML file and of a picture.
@@ -64,10 +63,19 @@ def fit_prior(system: System, config: Mapping[str, Any]) -> list[Path]:
         UnusableData: a file that gives no plane.
     """
     names, output, bins = _checked(system, config)
-    planes = [_plane(name, config.get("variable")) for name in names]
+    planes = []
+    for name in names:
+        if name in datasets.NAMES:  # the rows that contain its signals
+            plane = read_plane(datasets.find(name, progress=sys.stderr.isatty()))
+            planes.append(restrict(plane, signal_region(plane, name).rows))
+        else:
+            planes.append(read_plane(name, variable=config.get("variable")))
     points = {plane.fid.shape[1] for plane in planes}
     if len(points) > 1:
         raise ConfigError("data", sorted(points), "planes with equal numbers of indirect points")
+    for plane in planes:
+        for note in plane.notes:
+            sys.stderr.write(f"{plane.name}: {note}\n")
     rows = [row for plane in planes for row in plane.fid]
     fits = [fit_lines(row) for row in tqdm(rows, desc="rows", disable=not sys.stderr.isatty())]
     fits = [fit for fit in fits if fit.amplitude.size]
@@ -76,16 +84,16 @@ def fit_prior(system: System, config: Mapping[str, Any]) -> list[Path]:
         allowed = f"data with at least {FEWEST_LINES} lines that stand out of the noise"
         raise ConfigError("data", f"{values['frequency'].size} lines", allowed)
     fitted = distributions_of(values, bins)
-    found = replace(system, points=points.pop(), dwell=1.0, **fitted)  # type: ignore[type-var]
+    prior = replace(system, points=points.pop(), dwell=1.0, **fitted)  # type: ignore[type-var]
     header = HEADER.format(
         names=", ".join(names),
         lines=values["frequency"].size,
         rows=len(fits),
         all_rows=len(rows),
-        points=found.points,  # type: ignore[attr-defined]
+        points=prior.points,  # type: ignore[attr-defined]
         base=system.name,
     )
-    body = yaml.safe_dump({"system": describe(found)}, sort_keys=False, default_flow_style=None)
+    body = yaml.safe_dump({"system": describe(prior)}, sort_keys=False, default_flow_style=None)
     path = output / "system" / f"{config['name']}.yaml"
     write_text(path, header + body)
     return [path, picture(values, fitted, output / f"{config['name']}.png")]
@@ -99,33 +107,21 @@ def _checked(system: System, config: Mapping[str, Any]) -> tuple[list[str], Path
     if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
         raise ConfigError("data", data, f"a path, one of {', '.join(datasets.NAMES)}, or a list")
     wanted = ("num_peaks", "amplitude", "frequency", "phase", "decay", "snr", "points", "dwell")
-    if not all(hasattr(system, key) for key in wanted):
+    if not set(wanted) <= {each.name for each in fields(system)}:  # type: ignore[arg-type]
         raise ConfigError("system", system.name, f"a system with {', '.join(wanted)}")
-    bins = config["bins"]
-    if isinstance(bins, bool) or not isinstance(bins, int) or not 2 <= bins <= 1000:
-        raise ConfigError("bins", bins, "a whole number, 2 to 1000")
+    bins = Whole(low=2, high=1000)("bins", config["bins"])
     name = config["name"]
     if not isinstance(name, str) or not name.isidentifier():
         raise ConfigError("name", name, "letters, digits and underscores")
     return names, Path(config["output"] or f"runs/prior-{name}"), bins
 
 
-def _plane(name: str, variable: str | None) -> Plane:
-    """A measured plane; of a named data set the rows that hold its signals."""
-    if name not in datasets.NAMES:
-        return read_plane(name, variable=variable)
-    plane = read_plane(datasets.find(name, progress=sys.stderr.isatty()))
-    return restrict(plane, rows_between(plane, *datasets.SOURCES[name].signal_ppm))
-
-
 def _values(fits: list[FittedLines]) -> dict[str, Float[np.ndarray, " n"]]:
     """All values of each parameter: of lines, and (num_peaks, snr) of rows."""
     if not fits:
         return {"frequency": np.zeros(0)}
-    lines = {
-        name: np.concatenate([getattr(fit, name) for fit in fits])
-        for name in ("amplitude", "frequency", "phase", "decay")
-    }
+    names = ("amplitude", "frequency", "phase", "decay")
+    lines = {name: np.concatenate([getattr(fit, name) for fit in fits]) for name in names}
     lines["amplitude"] = lines["amplitude"] / np.quantile(lines["amplitude"], TALL)
     noise = np.array([max(fit.noise, fit.height / (10 * CLEAN)) for fit in fits])
     return {
@@ -138,30 +134,22 @@ def _values(fits: list[FittedLines]) -> dict[str, Float[np.ndarray, " n"]]:
 def distributions_of(
     values: Mapping[str, Float[np.ndarray, " n"]], bins: int
 ) -> dict[str, Distribution | None]:
-    """A distribution of each parameter, as an override of a system.
-
-    Args:
-        values: SI, by parameter.
-        bins: of the histograms, fewer where there are few values.
-    """
-    found: dict[str, Distribution | None] = {}
+    """A distribution of each parameter, of values in SI; few values get fewer ``bins``."""
+    prior: dict[str, Distribution | None] = {}
     for name, measured in values.items():
         unit = UNITS.get(name, "")
         if name == "num_peaks":
             counts, times = np.unique(measured, return_counts=True)
-            found[name] = Choice(values=counts.tolist(), weights=times.tolist())
+            prior[name] = Choice(values=counts.tolist(), weights=times.tolist())
         elif name == "snr" and np.median(measured) > CLEAN:
-            found[name] = None
+            prior[name] = None
         else:
-            found[name] = _histogram(measured / factor(unit), bins, unit)
-    return found
+            prior[name] = _histogram(measured / factor(unit), bins, unit)
+    return prior
 
 
 def _histogram(values: Float[np.ndarray, " n"], bins: int, unit: str) -> Histogram:
-    """Bins between quantiles: narrow where there are many values; about five or more in each.
-
-    The outer bins are divided again, or a rare large value would spread its bin far out.
-    """
+    """Bins between quantiles; the outer ones divided again, or a rare value would widen them."""
     tails = [tail for tail in TAILS if tail * values.size >= 5]
     inner = np.linspace(0.0, 1.0, 1 + max(1, min(bins, values.size // 5)))
     levels = np.unique([*inner, *tails, *(1.0 - tail for tail in tails)])
@@ -169,8 +157,9 @@ def _histogram(values: Float[np.ndarray, " n"], bins: int, unit: str) -> Histogr
     edges, last = np.unique(rounded[::-1], return_index=True)
     up_to = levels[::-1][last]  # of equal edges the last: what they hold goes to the bin below
     if edges.size < 2:  # one value only
-        width = max(abs(float(edges[0])), 1.0) * 1e-6
-        return Histogram(edges=(float(edges[0]), float(edges[0]) + width), shares=(1.0,), unit=unit)
+        low = float(edges[0])
+        ends = (low, low + max(abs(low), 1.0) * 1e-6)
+        return Histogram(edges=ends, shares=(1.0,), unit=unit)
     shares = np.diff(np.concatenate([[0.0], up_to[1:]]))
     return Histogram(edges=edges.tolist(), shares=np.round(shares, 9).tolist(), unit=unit)
 
@@ -180,7 +169,7 @@ def picture(
     fitted: Mapping[str, Distribution | None],
     path: Path,
 ) -> Path:
-    """Share of the values below x: what was found in the data, and the distribution written."""
+    """Share of the values below x: in the data, and of the distribution written."""
     with drawing(path, 2, 3, height=5.2) as axes:
         for axis, (name, measured) in zip(axes.flat, values.items(), strict=True):
             distribution = fitted[name]
@@ -191,8 +180,7 @@ def picture(
                 at = np.linspace(x[0], x[-1], 400)
                 level = 100 * distribution.cdf(at * factor(unit))
                 axis.plot(at, level, color=BLUE, linestyle="--", label="fitted")
-            axis.set_title(f"{name}: {x.size} values")
-            axis.set_xlabel(f"{name} ({unit})" if unit else name)
+            axis.set(title=f"{name}: {x.size} values", xlabel=f"{name} ({unit})" if unit else name)
             if name in ("amplitude", "decay", "snr") and x[-1] > 20 * x[0]:
                 axis.set_xscale("log")
         for row in axes:

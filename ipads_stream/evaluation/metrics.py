@@ -10,24 +10,18 @@ from numpy.typing import ArrayLike
 def rlne(
     estimate: Num[np.ndarray, "..."], reference: Num[np.ndarray, "..."], axis: int | None = None
 ) -> np.floating | Float[np.ndarray, "..."]:
-    """Give the relative l2-norm error ||estimate - reference|| / ||reference||.
+    """Give the relative l2-norm error ||estimate - reference|| / ||reference||, dimensionless.
 
-    It is the same in time and in frequency where the Fourier transform is orthonormal.
-
-    Args:
-        estimate: any unit, any shape.
-        reference: as `estimate`.
-        axis: axis of the norm; None takes the whole array, -1 gives one value per row.
-
-    Returns:
-        Dimensionless error; NaN where the reference is zero (nothing to be relative to).
+    It is the same in time and in frequency where the Fourier transform is orthonormal. ``axis`` is
+    that of the norm; None takes the whole array, -1 gives one value per row. NaN where the
+    reference is zero.
 
     Raises:
         ValueError: the shapes differ.
 
     Source: Qu et al., Angew Chem Int Ed 59, 10297 (2020).
     """
-    check_same_shape(estimate, reference)
+    _check_same_shape(estimate, reference)
     error = np.sqrt((np.abs(estimate - reference) ** 2).sum(axis=axis))
     norm = np.sqrt((np.abs(reference) ** 2).sum(axis=axis))
     return np.where(norm > 0, error / np.where(norm > 0, norm, 1), np.nan)[()]
@@ -36,21 +30,14 @@ def rlne(
 def find_peaks(
     magnitude: Float[np.ndarray, "..."], threshold: float = 0.03
 ) -> Int[np.ndarray, "peaks axes"]:
-    """Find the local maxima above a fraction of the largest value.
+    """Find the local maxima above a fraction of the largest value, as indices in array order.
 
     A point is a peak where it exceeds threshold * max and none of its neighbours (2 in a spectrum,
     8 in a plane; the spectrum is periodic, so the edges are neighbours) is larger. Of equal
     neighbours the first in array order is the peak.
 
-    Args:
-        magnitude: any unit, (points,) or (rows, points); not negative where a peak is expected.
-        threshold: fraction of the maximum, 0 <= threshold < 1.
-
-    Returns:
-        Indices of the peaks in array order, (peaks, axes).
-
     Raises:
-        ValueError: another number of axes, a complex array, or a threshold out of range.
+        ValueError: more than two axes, a complex array, or a threshold out of 0 <= threshold < 1.
     """
     if magnitude.ndim not in (1, 2) or np.iscomplexobj(magnitude):
         raise ValueError(
@@ -72,24 +59,17 @@ def find_peaks(
 def peak_correlation(
     estimate: Num[np.ndarray, "..."], reference: Num[np.ndarray, "..."], threshold: float = 0.03
 ) -> tuple[float, float, int]:
-    """Correlate the peak intensities of an estimate with those of the reference.
+    """Correlate the peak intensities of an estimate with those of the reference: r, r^2, peaks.
 
-    r is Pearson's coefficient of estimate and reference at the reference's peaks. The arrays decide
-    the intensity: real arrays (the absorptive part of a phased spectrum) are compared with their
-    sign, complex arrays by their magnitude. Peaks are the maxima of the reference's magnitude.
-
-    Args:
-        estimate: spectrum, any unit, (points,) or (rows, points), real or complex.
-        reference: as `estimate`.
-        threshold: peaks above this fraction of the largest magnitude.
-
-    Returns:
-        r, r^2 (papers report either) and the number of peaks; r is NaN with fewer than two peaks.
+    r is Pearson's coefficient of estimate and reference at the reference's peaks, the maxima of its
+    magnitude above a fraction of the largest; NaN with fewer than two peaks. The arrays decide the
+    intensity: real arrays (the absorptive part of a phased spectrum) are compared with their sign,
+    complex arrays by their magnitude.
 
     Raises:
         ValueError: the shapes differ, or one array is real and the other complex.
     """
-    check_same_shape(estimate, reference)
+    _check_same_shape(estimate, reference)
     if np.iscomplexobj(estimate) != np.iscomplexobj(reference):
         raise ValueError(
             f"estimate is {estimate.dtype} and reference {reference.dtype}; "
@@ -112,17 +92,14 @@ def confidence_interval(
     num_resamples: int = 2000,
     key: int = 0,
 ) -> tuple[float, float]:
-    """Give the percentile bootstrap interval of a statistic of independent values.
+    """Give the percentile bootstrap interval of a statistic of independent values, in their unit.
 
     Args:
-        values: any unit, (values,).
+        values: (values,).
         statistic: function of an array with the keyword `axis`, such as np.median or np.mean.
         level: probability of the interval, 0 < level < 1.
         num_resamples: number of resamples.
-        key: key of the counter-based generator; the same key gives the same interval.
-
-    Returns:
-        Lower and upper bound, unit of `values`.
+        key: of the counter-based generator; the same key gives the same interval.
 
     Raises:
         ValueError: no values, non-finite values, or a level out of range.
@@ -140,16 +117,7 @@ def confidence_interval(
     return float(low), float(high)
 
 
-def check_same_shape(estimate: Num[np.ndarray, "..."], reference: Num[np.ndarray, "..."]) -> None:
-    """Refuse two arrays of different shape.
-
-    Args:
-        estimate: any array.
-        reference: any array.
-
-    Raises:
-        ValueError: what was given.
-    """
+def _check_same_shape(estimate: np.ndarray, reference: np.ndarray) -> None:
     if estimate.shape != reference.shape:
         raise ValueError(
             f"estimate has shape {estimate.shape} and reference {reference.shape}; allowed: equal"

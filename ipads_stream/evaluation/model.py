@@ -1,100 +1,96 @@
-"""A trained network as a function of somebody's data."""
+"""A trained network as a method: inputs to estimates, on NumPy arrays."""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from ipads_stream.core.backend import resolve_device
 from ipads_stream.core.errors import ConfigError
-from ipads_stream.core.handover import torch_threads
-from ipads_stream.evaluation.checked_mask import checked_mask
-from ipads_stream.physics.spectrum import fid as fid_of
+from ipads_stream.core.handover import network_device, torch_threads
+from ipads_stream.core.notebook import Shown
+from ipads_stream.evaluation.familiar import UnfamiliarWarning
+
+VALUES = 1 << 18  # of all inputs together in one batch, where a sample is smaller
 
 
-class Model:
-    """Reconstructs undersampled signals: ``model(fid, mask)``.
-
-    The network computes in single precision; each row is brought to a magnitude near 1 by a power
-    of two before and back after it, so that any unit fits.
+class Model(Shown):
+    """Estimates what a network was trained for: ``model(inputs) -> {target: values}``.
 
     Args:
-        net: trained; takes ``{"fid", "mask"}`` and returns ``{"spectrum"}`` that scales with it.
+        net: trained; takes a dictionary of tensors and returns one of predictions.
         config: of the run that trained it.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu", "cuda" or its number, as in "cuda:1".
+        targets: names of the predictions that are given; None: all.
+        familiar: inputs -> sentences on what the network was not trained on, which are warned of
+            once (:class:`evaluation.familiar.Familiar`); None: inputs are not compared.
 
     Raises:
         ConfigError: "cuda" where torch finds no CUDA device.
     """
 
-    def __init__(self, net: torch.nn.Module, *, config: dict[str, Any], device: str) -> None:
-        self.config = config
-        self.device = torch_device(device)
+    def __init__(
+        self,
+        net: torch.nn.Module,
+        *,
+        config: dict[str, Any],
+        device: str,
+        targets: Collection[str] | None = None,
+        familiar: Callable[[Mapping[str, np.ndarray]], Sequence[str]] | None = None,
+    ) -> None:
+        self.config, self.targets, self.familiar = config, targets, familiar
+        self.device = network_device(device)
         self.net = net.eval().to(self.device)
 
+    @property
+    def headline(self) -> str:
+        targets = f" of {', '.join(self.targets)}" if self.targets else ""
+        return f"{type(self.net).__name__}: estimates{targets}"
+
+    @property
+    def entries(self) -> Mapping[str, Any]:
+        parameters = sum(parameter.numel() for parameter in self.net.parameters())
+        return {"parameters": parameters, "device": self.device, "seed": self.config.get("seed")}
+
     def __call__(
-        self,
-        fid: np.ndarray,
-        mask: np.ndarray,
-        *,
-        batch_size: int = 32,
-    ) -> np.ndarray:
-        """The reconstructed signals; measured points come back as they were measured.
+        self, inputs: Mapping[str, np.ndarray], *, batch_size: int | None = None
+    ) -> dict[str, np.ndarray]:
+        """The estimates of all samples, in SI, in one thread of torch.
 
         Args:
-            fid: complex, any unit, (rows, points); only points where mask is True are looked at.
-            mask: bool, True where measured, (points,) for all rows or (rows, points).
-            batch_size: rows at a time.
+            inputs: as the system renders them, batch first.
+            batch_size: samples at a time; None: as many as make about 2^18 values.
 
         Raises:
-            ValueError: shapes that do not fit, real data, no sampled point, non-finite values.
+            ValueError: no input, or inputs of unequal numbers of samples.
+            ConfigError: a network that predicts none of the targets.
         """
-        fid = np.asarray(fid)
-        mask = np.array(checked_mask(fid, np.asarray(mask)))
-        if not np.isfinite(fid[mask]).all():
-            raise ValueError("fid: measured points must be finite")
-        rows = np.where(mask, fid, 0)
-        largest = np.maximum(np.abs(rows.real), np.abs(rows.imag)).max(axis=1, initial=0)
-        exponents = np.frexp(largest)[1][:, None]
-        rows = _times_power_of_two(rows, -exponents).astype(np.complex64)
-        parts = []
+        counts = {name: len(values) for name, values in inputs.items()}
+        if len(set(counts.values())) != 1:
+            raise ValueError(f"inputs of {counts} samples: one number for all is allowed")
+        (count,) = set(counts.values())
+        if self.familiar is not None and (sentences := self.familiar(inputs)):
+            self.familiar = None
+            text = f"this network was not trained on such data: {'; '.join(sentences)}"
+            warnings.warn(text, UnfamiliarWarning, stacklevel=2)
+        if batch_size is None:
+            values = sum(array.size for array in inputs.values())
+            batch_size = max(1, VALUES * max(count, 1) // max(values, 1))
+        parts: dict[str, list[np.ndarray]] = {}
         with torch.inference_mode(), torch_threads(1):
-            for start in range(0, len(rows), batch_size):
-                stop = start + batch_size
-                inputs = {
-                    "fid": torch.from_numpy(rows[start:stop]).to(self.device),
-                    "mask": torch.from_numpy(mask[start:stop]).to(self.device),
-                }
-                parts.append(self.net(inputs)["spectrum"].cpu().numpy())
-        estimate = fid_of(np.concatenate(parts)) if parts else rows
-        estimate = _times_power_of_two(estimate.astype(fid.dtype), exponents)
-        return np.where(mask, fid, estimate).astype(fid.dtype)
-
-
-def torch_device(device: str) -> str:
-    """The device that torch runs a network on.
-
-    Args:
-        device: "auto", "cpu" or "cuda".
-
-    Raises:
-        ConfigError: "cuda" where torch finds no CUDA device.
-    """
-    resolved = resolve_device(device)
-    if resolved == "cuda" and not torch.cuda.is_available():
-        if device == "cuda":
-            raise ConfigError("device", device, "cpu or auto: torch finds no CUDA device")
-        return "cpu"
-    return resolved
-
-
-def _times_power_of_two(rows: np.ndarray, exponents: np.ndarray) -> np.ndarray:
-    """rows 2^exponents, (rows, points) times (rows, 1): exact, and without a factor that overflows.
-
-    Args:
-        rows: complex, any unit.
-        exponents: whole numbers.
-    """
-    return np.ldexp(rows.real, exponents) + 1j * np.ldexp(rows.imag, exponents)
+            for start in range(0, max(count, 1), batch_size):
+                tensors = {}
+                for name, array in inputs.items():
+                    batch = np.ascontiguousarray(array[start : start + batch_size])
+                    tensors[name] = torch.from_numpy(batch).to(self.device)
+                predictions = self.net(tensors)
+                names = [n for n in predictions if self.targets is None or n in self.targets]
+                if not names:
+                    allowed = f"predictions of {', '.join(self.targets or ())}, or of one of them"
+                    raise ConfigError("net", ", ".join(predictions), allowed)
+                for name in names:
+                    parts.setdefault(name, []).append(predictions[name].cpu().numpy())
+        return {name: np.concatenate(part) for name, part in parts.items()}

@@ -1,13 +1,13 @@
 """The error of the spectrum after every phase of an unrolled network."""
 
-from __future__ import annotations
+import math
 
 import torch
 from torch import Tensor
 
-from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.fields import POSITIVE, Number
 from ipads_stream.core.sample import Sample
-from ipads_stream.losses.peak_errors import peak_errors
+from ipads_stream.physics.spectroscopy.spectrum import fid
 
 EPS = 1e-3
 
@@ -20,7 +20,7 @@ class DeepSupervision(torch.nn.Module):
     rounds the tip of the root, where the gradient of a finished sample would not fade.
 
     Args:
-        discount: ``w_p = discount^(P - p)``: weight of earlier phases; 1 weighs all alike.
+        discount: ``w_p = discount^(P - p)``: weight of earlier phases; 1 weights all equally.
         target: name of the target spectrum.
         dwell: time between points, s; for the errors of single peaks.
 
@@ -32,9 +32,8 @@ class DeepSupervision(torch.nn.Module):
         self, *, discount: float = 1.0, target: str = "spectrum", dwell: float = 1.0
     ) -> None:
         super().__init__()
-        if isinstance(discount, bool) or not 0 < discount <= 1:
-            raise ConfigError("discount", discount, "above 0, at most 1")
-        self.discount, self.target, self.dwell = discount, target, dwell
+        self.discount = Number(above=0.0, high=1.0)("discount", discount)
+        self.target, self.dwell = target, POSITIVE("dwell", dwell)
 
     def forward(self, predictions: dict[str, Tensor], sample: Sample) -> dict[str, Tensor]:
         """Per-sample terms ``phase_1 .. phase_P``, each (B,), from ``predictions["phases"]``
@@ -67,3 +66,23 @@ def energy(x: Tensor) -> Tensor:
     """Sum of squared magnitudes of each sample, (B, ...) -> (B,)."""
     squares = torch.view_as_real(x).square() if x.is_complex() else x.square()
     return squares.flatten(1).sum(1)
+
+
+@torch.no_grad()
+def peak_errors(estimate: Tensor, target: Tensor, sample: Sample, dwell: float) -> Tensor:
+    """Complex error at each true frequency over the peak's own height, (B, J); NaN without a peak.
+
+    |sum_n e_n exp(-2 pi i f n dt)| / (a sum_n exp(-n dt / T)), e the error of the signal, as in
+    evaluation/tasks/signals/peak_errors.py. Spectra are centred and orthonormal, (B, N).
+    """
+    error = fid(estimate - target)
+    amplitude, frequency, decay = (
+        torch.as_tensor(sample.params[name], dtype=torch.float32, device=error.device)
+        for name in ("amplitude", "frequency", "decay")
+    )
+    time = dwell * torch.arange(error.shape[-1], dtype=torch.float32, device=error.device)
+    turns = torch.remainder(frequency[..., None] * time, 1.0)
+    wave = torch.polar(torch.ones_like(turns), -2 * math.pi * turns)
+    at_peak = torch.einsum("bn,bjn->bj", error.to(wave.dtype), wave).abs()
+    height = amplitude * torch.exp(-time / decay[..., None]).sum(-1)
+    return torch.where(height > 0, at_peak / height, torch.nan)

@@ -1,7 +1,5 @@
 """The squared error of maps, over their own size."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

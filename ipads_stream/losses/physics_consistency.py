@@ -1,8 +1,5 @@
 """Eq. 10 of the review: what a network estimates must also give back what was measured."""
 
-from __future__ import annotations
-
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ipads_stream import systems
 from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.fields import Instance, Names, Whole, check, number, ruled, whole
 from ipads_stream.core.sample import Sample
 from ipads_stream.losses.deep_supervision import EPS, energy
+from ipads_stream.physics.spectroscopy.spectrum import fid
 
 Predictions = dict[str, Tensor]
 
@@ -29,24 +29,17 @@ class LinearWeight:
         begin, end: global sample indices.
 
     Raises:
-        ConfigError: a negative weight, or an end that is not behind the beginning.
+        ConfigError: a negative weight, or an end that is not after the beginning.
     """
 
-    first: float = 0.0
-    last: float = 1.0
-    begin: int = 0
-    end: int = 10_000
+    first: float = number(0.0, low=0.0)
+    last: float = number(1.0, low=0.0)
+    begin: int = whole(0, low=0)
+    end: int = whole(10_000, low=1)
 
     def __post_init__(self) -> None:
-        for name in ("first", "last"):
-            value = getattr(self, name)
-            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not is_number or not 0 <= value < math.inf:
-                raise ConfigError(name, value, "a number, 0 or more")
-        for name, least in (("begin", 0), ("end", None)):
-            value, lowest = getattr(self, name), self.begin + 1 if least is None else least
-            if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-                raise ConfigError(name, value, f"a sample index, at least {lowest}")
+        check(self)
+        Whole(low=self.begin + 1)("end", self.end)
 
     def __call__(self, indices: np.ndarray) -> np.ndarray:
         """Weights (B,) of the samples with these global indices (B,)."""
@@ -58,8 +51,8 @@ class LinearWeight:
 class Undersampling:
     """The sampled points of the estimated spectrum's FID: F^-1 X at the mask.
 
-    Zero by construction for a network whose last step keeps the measured points exactly; it has
-    something to say for one with soft consistency or none.
+    Zero by construction for a network whose last step keeps the measured points exactly; of use for
+    one with soft consistency or none.
 
     Attributes:
         spectrum: name of the prediction, zero frequency in the middle.
@@ -68,9 +61,7 @@ class Undersampling:
     spectrum: str = "spectrum"
 
     def __call__(self, predictions: Predictions, sample: Sample) -> Tensor:
-        shifted = torch.fft.ifftshift(predictions[self.spectrum], dim=-1)
-        signal = torch.fft.ifft(shifted, dim=-1, norm="ortho")
-        return torch.where(sample.inputs["mask"], signal, 0)
+        return torch.where(sample.inputs["mask"], fid(predictions[self.spectrum]), 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +69,7 @@ class Forward:
     """The measurement that estimated parameters give, by the system's differentiable ``forward``.
 
     Attributes:
-        system: has ``forward(params) -> signal`` (B, ...).
+        system: with a differentiable ``forward`` (:class:`systems.Forward`).
         parameters: names of the predictions that replace the drawn parameters, in SI; parameters
             that are not estimated keep their drawn values.
 
@@ -86,14 +77,13 @@ class Forward:
         ConfigError: a system without ``forward``, no parameter.
     """
 
-    system: Any
-    parameters: Sequence[str]
+    system: Any = ruled(Instance(of=systems.Forward, allowed="a system with a forward model"))
+    parameters: Sequence[str] = ruled(Names(what="names of parameters"))
 
     def __post_init__(self) -> None:
-        if not callable(getattr(self.system, "forward", None)):
-            raise ConfigError("system", self.system, "a system with a differentiable forward")
-        if isinstance(self.parameters, str) or not self.parameters:
-            raise ConfigError("parameters", self.parameters, "a list of names of parameters")
+        check(self)
+        if not self.parameters:
+            raise ConfigError("parameters", self.parameters, "at least one name of a parameter")
 
     def __call__(self, predictions: Predictions, sample: Sample) -> Tensor:
         estimated = {name: predictions[name] for name in self.parameters}

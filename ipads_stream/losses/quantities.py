@@ -1,7 +1,5 @@
 """The error of estimated quantities, each on its own scale."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.fields import Choice, Number
 from ipads_stream.core.quantity import quantities
 from ipads_stream.core.sample import Sample
 
@@ -37,15 +36,12 @@ class QuantityError(torch.nn.Module):
         weights: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
-        if norm not in POWERS:
-            raise ConfigError("norm", norm, f"one of {', '.join(POWERS)}")
-        self.quantities, self.power = quantities(outputs), POWERS[norm]
-        self.weights = dict(weights or {})
+        self.power = POWERS[Choice(among=tuple(POWERS))("norm", norm)]
+        self.quantities, self.weights = quantities(outputs), dict(weights or {})
         for name, weight in self.weights.items():
             if name not in self.quantities:
                 raise ConfigError(f"weights.{name}", weight, f"one of {list(self.quantities)}")
-            if isinstance(weight, bool) or not weight >= 0:
-                raise ConfigError(f"weights.{name}", weight, "a number, 0 or more")
+            Number(low=0.0)(f"weights.{name}", weight)
 
     def forward(self, predictions: dict[str, Tensor], sample: Sample) -> dict[str, Tensor]:
         """Terms by name of the quantity, each (B,)."""
@@ -61,15 +57,7 @@ class QuantityError(torch.nn.Module):
 
 
 def mean_inside(values: Tensor, mask: Tensor | None) -> Tensor:
-    """Mean of each sample's values where ``mask`` is True, everywhere without one.
-
-    Args:
-        values: (B, ...).
-        mask: bool, of the same shape.
-
-    Returns:
-        (B,); 0 for a sample whose mask is empty.
-    """
+    """Mean of each sample's values (B, ...) where the mask is True, (B,); 0 where it is empty."""
     values = values.flatten(1) if values.ndim > 1 else values[:, None]
     if mask is None:
         return values.mean(1)

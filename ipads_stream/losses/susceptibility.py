@@ -1,17 +1,16 @@
 """The loss of QSMnet: error of the map, of the field it implies, and of its gradient."""
 
-from __future__ import annotations
-
+import itertools
 import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.fields import SPACING, Choice, Direction, Number
 from ipads_stream.core.sample import Sample
 from ipads_stream.losses.quantities import mean_inside
-from ipads_stream.physics import dipole
+from ipads_stream.physics.fields import dipole
 
 
 class Susceptibility(torch.nn.Module):
@@ -20,7 +19,7 @@ class Susceptibility(torch.nn.Module):
     D is the dipole convolution in free space, padded, so that nothing wraps around (article
     Eq. 10); D x* is the field without noise, which a synthetic sample knows. The gradient is taken
     over the 13 pairs of neighbours, over their distance in voxels. Each sample's terms are divided
-    by its scale: a widened range of susceptibilities would else be learned at its upper end alone.
+    by its scale; a widened range of susceptibilities would otherwise be learned at its upper end.
 
     Args:
         spacing: from voxel to voxel, m.
@@ -41,13 +40,11 @@ class Susceptibility(torch.nn.Module):
         scale: str = "target",
     ) -> None:
         super().__init__()
-        self.spacing, self.B0_direction = tuple(spacing), tuple(B0_direction)
-        for name, weight in (("model", model), ("gradient", gradient)):
-            if isinstance(weight, bool) or not weight >= 0:
-                raise ConfigError(name, weight, "a number, 0 or more")
-        if scale not in ("target", "none"):
-            raise ConfigError("scale", scale, "target or none")
-        self.model, self.gradient, self.scale = model, gradient, scale
+        self.spacing = SPACING("spacing", spacing)
+        self.B0_direction = Direction()("B0_direction", B0_direction)
+        self.model = Number(low=0.0)("model", model)
+        self.gradient = Number(low=0.0)("gradient", gradient)
+        self.scale = Choice(among=("target", "none"))("scale", scale)
 
     def forward(self, predictions: dict[str, Tensor], sample: Sample) -> dict[str, Tensor]:
         """Terms ``model``, ``gradient`` and ``chi_ppm``, each (B,)."""
@@ -64,30 +61,20 @@ class Susceptibility(torch.nn.Module):
         return terms | {"chi_ppm": mean_inside(error.abs(), mask) / size}
 
 
-def slopes(x: Tensor, mask: Tensor | None) -> Tensor:
-    """Mean over voxels of the sum over the 13 pairs of neighbours of |difference| / distance, (B,).
+# One of each two opposite neighbours among the 26.
+_STEPS = [step for step in itertools.product((-1, 0, 1), repeat=3) if step > (0, 0, 0)]
 
-    Args:
-        x: (B, X, Y, Z).
-        mask: where both of a pair must lie; None: everywhere.
-    """
+
+def slopes(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Mean over voxels of the sum over the 13 pairs of neighbours of |difference| / distance, (B,),
+    of x (B, X, Y, Z); both of a pair must lie in the mask."""
     inside = torch.ones_like(x) if mask is None else mask.to(x)
     total = torch.zeros_like(x[:, 0, 0, 0])
     for step in _STEPS:
-        a, b = _pair(x, step), _pair(inside, step)
-        change = ((a[0] - a[1]).abs() * b[0] * b[1]).sum((1, 2, 3))
+        # Every voxel that has a neighbour a step away, and that neighbour.
+        pairs = list(zip(step, x.shape[1:], strict=True))
+        near = (slice(None), *(slice(max(0, -s), n - max(0, s)) for s, n in pairs))
+        far = (slice(None), *(slice(max(0, s), n - max(0, -s)) for s, n in pairs))
+        change = ((x[near] - x[far]).abs() * inside[near] * inside[far]).sum((1, 2, 3))
         total = total + change / math.hypot(*step)
     return total / inside.sum((1, 2, 3)).clamp_min(1)
-
-
-# One of each two opposite neighbours among the 26.
-_STEPS = [
-    (i, j, k) for i in (-1, 0, 1) for j in (-1, 0, 1) for k in (-1, 0, 1) if (i, j, k) > (0, 0, 0)
-]
-
-
-def _pair(x: Tensor, step: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
-    """Every voxel that has a neighbour a step away, and that neighbour."""
-    near = tuple(slice(max(0, -s), x.shape[i + 1] - max(0, s)) for i, s in enumerate(step))
-    far = tuple(slice(max(0, s), x.shape[i + 1] - max(0, -s)) for i, s in enumerate(step))
-    return x[(slice(None), *near)], x[(slice(None), *far)]

@@ -6,19 +6,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ipads_stream.nets.complex_convolution import TwoChannel
-from ipads_stream.nets.dense_block import Convolution, DenseBlock
-from ipads_stream.nets.unrolled import (
-    Measured,
-    check,
-    check_counts,
-    consistency_weight,
-    from_channels,
-    is_count,
-    to_channels,
-    to_signal,
-    to_spectrum,
-)
+from ipads_stream.core.fields import COUNT, Whole
+from ipads_stream.nets import unrolled
+from ipads_stream.nets.complex_convolution import Convolution, DenseBlock, TwoChannel
 
 
 class DLNMR(nn.Module):
@@ -29,8 +19,7 @@ class DLNMR(nn.Module):
     F is the orthonormal Fourier transform, D_k a dense block on real and imaginary parts, M_k real
     feature maps that carry what a phase has found past data consistency to the next, M_0 = 0,
     X_0 = F y. Signals are divided by max |F y| inside, so the output scales with the input.
-    Shapes: fid (batch, points) complex, mask (batch, points) bool; one dilation per dense layer.
-    `convolution`: TwoChannel or ComplexValued (nets/complex_convolution.py).
+    `dilations`: one per dense layer. `convolution`: TwoChannel or ComplexValued.
     Source: Qu et al. 2020, Angew. Chem., arXiv 1904.05168; M_k and the dilations are additions.
     """
 
@@ -46,22 +35,12 @@ class DLNMR(nn.Module):
         convolution: Convolution | None = None,
     ) -> None:
         super().__init__()
-        check("phases", phases, is_count(phases, 1), "integers from 1")
-        check("growth", growth, is_count(growth, 1), "integers from 1")
-        check("kernel", kernel, is_count(kernel, 1) and kernel % 2 == 1, "odd integers from 1")
-        dilations = check_counts("dilations", dilations)
-        check("memory", memory, is_count(memory, 0), "integers from 0")
-        self.weight = consistency_weight(consistency)
-        self.memory = memory
+        COUNT("phases", phases)
+        self.weight = unrolled.consistency_weight(consistency)
+        self.memory = Whole(low=0)("memory", memory)
+        width, make = 2 + memory, convolution or TwoChannel()
         self.blocks = nn.ModuleList(
-            DenseBlock(
-                channels=2 + memory,
-                out_channels=2 + memory,
-                growth=growth,
-                kernel=kernel,
-                dilations=dilations,
-                convolution=convolution or TwoChannel(),
-            )
+            DenseBlock(width, width, growth, kernel=kernel, dilations=dilations, convolution=make)
             for _ in range(phases)
         )
 
@@ -71,16 +50,16 @@ class DLNMR(nn.Module):
         inputs: "fid" (batch, points) complex, zero-filled; "mask" (batch, points) bool.
         Returns: "spectrum" (batch, points) and "phases" (phases, batch, points), complex.
         """
-        measured = Measured.of(inputs, self.weight)
-        spectrum = to_spectrum(measured.fid)
+        measured = unrolled.Measured.of(inputs, self.weight)
+        spectrum = unrolled.to_spectrum(measured.fid)
         batch, points = spectrum.shape
         memory = measured.scale.new_zeros(batch, self.memory, points)
         estimates = []
         for block in self.blocks:
-            state = torch.cat([to_channels(spectrum), memory], dim=1)
+            state = torch.cat([unrolled.to_channels(spectrum), memory], dim=1)
             state = state + block(state)
             memory = state[:, 2:]
-            signal = measured.consistent(to_signal(from_channels(state[:, :2])))
-            spectrum = to_spectrum(signal)
+            signal = measured.consistent(unrolled.to_signal(unrolled.from_channels(state[:, :2])))
+            spectrum = unrolled.to_spectrum(signal)
             estimates.append(spectrum)
         return measured.predictions(estimates)

@@ -1,7 +1,5 @@
 """The scale by which a network divides a field and multiplies the susceptibility it finds."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 
@@ -12,9 +10,6 @@ class RootMeanSquare(nn.Module):
     A network between this division and multiplication is homogeneous where all sources of a volume
     grow alike, not where one of them grows among others.
     """
-
-    def __init__(self) -> None:  # configurations look at the arguments
-        super().__init__()
 
     def forward(self, field: Tensor, mask: Tensor) -> Tensor:
         """Of each sample, (batch, 1, 1, 1).

@@ -1,7 +1,5 @@
 """A fully connected network on the projections of a fingerprint onto its singular vectors."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.fields import Choice, Whole
 from ipads_stream.nets.perceptron import Perceptron
-from ipads_stream.physics.fingerprint import fingerprint, tissue_grid
-from ipads_stream.sequences.fingerprint_schedules import Schedule
+from ipads_stream.physics.epg.fingerprint import fingerprint, tissue_grid
+from ipads_stream.sequences.fingerprint_schedules import FrameSchedule
 
 # The vectors belong to the schedule, not to what is drawn: another distribution of T1 leaves the
 # network's inputs as they are.
@@ -52,7 +50,7 @@ class ProjectedPerceptron(nn.Module):
     def __init__(
         self,
         *,
-        schedule: Schedule,
+        schedule: FrameSchedule,
         outputs: Mapping[str, Any],
         data: str = "complex",
         vectors: int = 12,
@@ -63,55 +61,39 @@ class ProjectedPerceptron(nn.Module):
         super().__init__()
         frames = schedule.frames
         num = len(frames.flip)
-        if isinstance(vectors, bool) or not isinstance(vectors, int) or not 1 <= vectors < num:
-            raise ConfigError("vectors", vectors, f"a whole number, 1 to {num - 1}")
-        if data not in ("complex", "magnitude"):
-            raise ConfigError("data", data, "complex or magnitude")
+        Whole(low=1, high=num - 1)("vectors", vectors)
+        Choice(among=("complex", "magnitude"))("data", data)
         low, high = B1
-        points = (*POINTS, 9 if low < high else 1)
-        a, b, c = tissue_grid(T1, T2, (low, high), points)
+        a, b, c = tissue_grid(T1, T2, (low, high), (*POINTS, 9 if low < high else 1))
         signals = np.imag(fingerprint(*frames, T1=a, T2=b, B1=c))
         if data == "magnitude":
             signals = np.abs(signals)
-        found, squares = singular_vectors(signals, vectors)
+        singular, squares = singular_vectors(signals, vectors)
         spread = np.sqrt(squares + FLOOR**2 / num)
-        self.register_buffer("vectors", torch.from_numpy(found.astype(np.float32)))
+        self.register_buffer("vectors", torch.from_numpy(singular.astype(np.float32)))
         self.register_buffer("scale", torch.from_numpy(spread.astype(np.float32)))
+        inputs = {"coefficients": vectors, "log_snr": 1}
         self.perceptron = Perceptron(
-            inputs={"coefficients": vectors, "log_snr": 1},
-            outputs=outputs,
-            widths=widths,
-            activation=activation,
+            inputs=inputs, outputs=outputs, widths=widths, activation=activation
         )
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """Quantities in SI, each (B,), of the signal (B, N)."""
         signal = inputs["signal"]
         coefficients = signal @ self.vectors
-        rest = signal - coefficients @ self.vectors.T
+        residual = signal - coefficients @ self.vectors.T
         num, count = self.vectors.shape
-        noise = rest.square().sum(1) * (num / (num - count))  # over that of the signal
+        noise = residual.square().sum(1) * (num / (num - count))  # over that of the signal
         noise = noise.clamp(SNR[1] ** -2, SNR[0] ** -2)
-        features = {
-            "coefficients": coefficients / self.scale,
-            "log_snr": -0.5 * noise.log() - math.log(50.0),
-        }
-        predictions: dict[str, Tensor] = self.perceptron(features)
-        return predictions
+        log_snr = -0.5 * noise.log() - math.log(50.0)
+        return self.perceptron({"coefficients": coefficients / self.scale, "log_snr": log_snr})
 
 
 def singular_vectors(signals: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Right singular vectors of signals of norm 1, and the mean squares of their coefficients.
-
-    Args:
-        signals: real, (atoms, frames), of any norm.
-        count: how many.
-
-    Returns:
-        (frames, count), each with its largest element above 0, and (count,).
-    """
+    """Right singular vectors of real signals (atoms, frames) brought to norm 1, (frames, count),
+    each with its largest element above 0, and the mean squares of their coefficients, (count,)."""
     unit = signals / np.linalg.norm(signals, axis=1, keepdims=True)
-    squares, found = np.linalg.eigh(unit.T @ unit / len(unit))
-    squares, found = squares[::-1][:count], found[:, ::-1][:, :count]
-    largest = np.take_along_axis(found, np.abs(found).argmax(axis=0)[None], axis=0)
-    return found * np.sign(largest), np.maximum(squares, 0.0)
+    squares, vectors = np.linalg.eigh(unit.T @ unit / len(unit))
+    squares, vectors = squares[::-1][:count], vectors[:, ::-1][:, :count]
+    largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=0)[None], axis=0)
+    return vectors * np.sign(largest), np.maximum(squares, 0.0)

@@ -8,19 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ipads_stream.nets.complex_convolution import TwoChannel
-from ipads_stream.nets.dense_block import wrap
-from ipads_stream.nets.unrolled import (
-    Measured,
-    check,
-    check_counts,
-    consistency_weight,
-    from_channels,
-    is_count,
-    to_channels,
-    to_signal,
-    to_spectrum,
-)
+from ipads_stream.core.fields import COUNT, Instance, Numbers, Whole, check, number, whole
+from ipads_stream.nets import unrolled
+from ipads_stream.nets.complex_convolution import TwoChannel, wrap
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,13 +22,11 @@ class Hyper:
         start: about the threshold before training, over the mean of the feature's magnitude.
     """
 
-    hidden: int = 24
-    start: float = 0.05
+    hidden: int = whole(24, low=1)
+    start: float = number(0.05, above=0.0, below=1.0)
 
     def __post_init__(self) -> None:
-        check("hidden", self.hidden, is_count(self.hidden, 1), "integers from 1")
-        is_number = isinstance(self.start, (int, float)) and not isinstance(self.start, bool)
-        check("start", self.start, is_number and 0 < self.start < 1, "numbers above 0, below 1")
+        check(self)
 
     def __call__(self, channels: int) -> nn.Module:
         return HyperThreshold(channels, self.hidden, self.start)
@@ -52,11 +40,10 @@ class Fixed:
         start: threshold before training, in units of the features.
     """
 
-    start: float = 0.01
+    start: float = number(0.01, above=0.0)
 
     def __post_init__(self) -> None:
-        is_number = isinstance(self.start, (int, float)) and not isinstance(self.start, bool)
-        check("start", self.start, is_number and self.start > 0, "numbers above 0")
+        check(self)
 
     def __call__(self, channels: int) -> nn.Module:
         return FixedThreshold(channels, self.start)
@@ -107,7 +94,7 @@ class Shrinkage(nn.Module):
     """
 
     def __init__(
-        self, channels: int, kernel: int, dilations: tuple[int, int], threshold: nn.Module
+        self, channels: int, kernel: int, dilations: Sequence[int], threshold: nn.Module
     ) -> None:
         super().__init__()
         make, (near, far) = TwoChannel(), dilations
@@ -141,7 +128,6 @@ class MoDern(nn.Module):
     X_k = F C(F^-1 (X_(k-1) + G_k(X_(k-1)))), G_k a :class:`Shrinkage` of real and imaginary parts,
     C data consistency, F the orthonormal Fourier transform, X_0 = F y. Signals are divided by
     max |F y| inside, so the output scales with the input.
-    Shapes: fid (batch, points) complex, mask (batch, points) bool.
     `threshold`: Hyper, or Fixed as its ablation.
     Source: Wang et al. 2023, IEEE TNNLS 34(10):7578, arXiv 2012.14830: unrolled l1 model with
     thresholds from a sub-network; layers and sizes are choices of this project.
@@ -158,17 +144,15 @@ class MoDern(nn.Module):
         consistency: float = math.inf,
     ) -> None:
         super().__init__()
-        check("phases", phases, is_count(phases, 1), "integers from 1")
-        check("channels", channels, is_count(channels, 1), "integers from 1")
-        check("kernel", kernel, is_count(kernel, 1) and kernel % 2 == 1, "odd integers from 1")
-        spacings = check_counts("dilations", dilations)
-        check("dilations", dilations, len(spacings) == 2, "two integers from 1")
+        COUNT("phases", phases)
+        COUNT("channels", channels)
+        Whole(low=1, odd=True)("kernel", kernel)
+        dilations = Numbers(each=COUNT, count=2)("dilations", dilations)
         threshold = Hyper() if threshold is None else threshold
-        check("threshold", threshold, callable(threshold), "Hyper or Fixed")
-        self.weight = consistency_weight(consistency)
+        Instance(of=(Hyper, Fixed))("threshold", threshold)
+        self.weight = unrolled.consistency_weight(consistency)
         self.blocks = nn.ModuleList(
-            Shrinkage(channels, kernel, (spacings[0], spacings[1]), threshold(channels))
-            for _ in range(phases)
+            Shrinkage(channels, kernel, dilations, threshold(channels)) for _ in range(phases)
         )
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -179,14 +163,14 @@ class MoDern(nn.Module):
         "thresholds" (phases, batch), mean of T over the channels, in units of the features, whose
         size each phase learns; "relative_thresholds" (phases, batch), mean of T / max |h|.
         """
-        measured = Measured.of(inputs, self.weight)
-        spectrum = to_spectrum(measured.fid)
+        measured = unrolled.Measured.of(inputs, self.weight)
+        spectrum = unrolled.to_spectrum(measured.fid)
         tiny = torch.finfo(measured.scale.dtype).tiny
         estimates, thresholds, relative = [], [], []
         for block in self.blocks:
-            change, threshold, tallest = block(to_channels(spectrum))
-            signal = to_signal(spectrum + from_channels(change))
-            spectrum = to_spectrum(measured.consistent(signal))
+            change, threshold, tallest = block(unrolled.to_channels(spectrum))
+            signal = unrolled.to_signal(spectrum + unrolled.from_channels(change))
+            spectrum = unrolled.to_spectrum(measured.consistent(signal))
             estimates.append(spectrum)
             thresholds.append(threshold.mean(dim=-1))
             relative.append((threshold / tallest.clamp_min(tiny)).mean(dim=-1))

@@ -1,7 +1,5 @@
 """A fully connected network from named features of a voxel to quantities."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ipads_stream.core.errors import ConfigError
-from ipads_stream.core.quantity import quantities
+from ipads_stream.core.fields import COUNT, COUNTS, Choice
+from ipads_stream.core.quantity import physical, quantities
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "silu": nn.SiLU,
@@ -51,15 +50,11 @@ class Perceptron(nn.Module):
         super().__init__()
         if not isinstance(inputs, Mapping) or not inputs:
             raise ConfigError("inputs", inputs, "name: size of every input of the network")
-        self.sizes = {name: _size(f"inputs.{name}", size) for name, size in inputs.items()}
-        if isinstance(widths, (str, int)) or not widths:
-            raise ConfigError("widths", widths, "a list of whole numbers, one per hidden layer")
-        widths = [_size(f"widths[{i}]", width) for i, width in enumerate(widths)]
-        for key, name, known in (("activation", activation, ACTIVATIONS), ("end", end, ENDS)):
-            if name not in known:
-                raise ConfigError(key, name, f"one of {', '.join(known)}")
+        self.sizes = {name: COUNT(f"inputs.{name}", size) for name, size in inputs.items()}
+        Choice(among=tuple(ACTIVATIONS))("activation", activation)
+        Choice(among=tuple(ENDS))("end", end)
         self.quantities = quantities(outputs)
-        sizes = [sum(self.sizes.values()), *widths]
+        sizes = [sum(self.sizes.values()), *COUNTS("widths", widths)]
         layers: list[nn.Module] = []
         for before, after in itertools.pairwise(sizes):
             layers += [nn.Linear(before, after), ACTIVATIONS[activation]()]
@@ -69,17 +64,5 @@ class Perceptron(nn.Module):
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """Quantities in SI, each (B,); ``inputs`` (B, size) by name, others are left alone."""
-        features = [
-            inputs[name].reshape(len(inputs[name]), size) for name, size in self.sizes.items()
-        ]
-        normalized = self.layers(torch.cat(features, dim=1))
-        return {
-            name: quantity.physical(normalized[:, i])
-            for i, (name, quantity) in enumerate(self.quantities.items())
-        }
-
-
-def _size(key: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigError(key, value, "a whole number, at least 1")
-    return value
+        features = [inputs[n].reshape(len(inputs[n]), size) for n, size in self.sizes.items()]
+        return physical(self.quantities, self.layers(torch.cat(features, dim=1)))

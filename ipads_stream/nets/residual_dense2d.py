@@ -1,15 +1,13 @@
 """A residual-dense network from a complex image to maps of quantities."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ipads_stream.core.quantity import quantities
-from ipads_stream.nets.unrolled import check, is_count
+from ipads_stream.core.fields import COUNT
+from ipads_stream.core.quantity import physical, quantities
 
 
 class ResidualDense2D(nn.Module):
@@ -43,8 +41,8 @@ class ResidualDense2D(nn.Module):
         super().__init__()
         self.quantities = quantities(outputs)
         counts = {"width": width, "growth": growth, "layers": layers, "blocks": blocks}
-        for name, value in counts.items():
-            check(name, value, is_count(value, 1), "a whole number from 1")
+        for name, count in counts.items():
+            COUNT(name, count)
         self.first = nn.Conv2d(channels, width, 3, padding=1)
         self.second = nn.Conv2d(width, width, 3, padding=1)
         self.blocks = nn.ModuleList(_Block(width, growth, layers) for _ in range(blocks))
@@ -57,18 +55,15 @@ class ResidualDense2D(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The quantities in SI.
-
-        inputs: "image" (batch, channels, X, Y).
-        """
+        """The quantities in SI, of the input "image"."""
         x = inputs["image"].contiguous(memory_format=torch.channels_last)
         shallow = self.first(x)
-        x, found = self.second(shallow), []
+        x, deep = self.second(shallow), []
         for block in self.blocks:
             x = block(x)
-            found.append(x)
-        z = self.last(shallow + self.joined(torch.cat(found, dim=1))).float()
-        return {name: of.physical(z[:, i]) for i, (name, of) in enumerate(self.quantities.items())}
+            deep.append(x)
+        z = self.last(shallow + self.joined(torch.cat(deep, dim=1))).float()
+        return physical(self.quantities, z)
 
 
 class _Block(nn.Module):

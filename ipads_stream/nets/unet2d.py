@@ -1,7 +1,5 @@
 """A U-Net from a complex image to maps of quantities."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ipads_stream.core.quantity import quantities
-from ipads_stream.nets.unrolled import check_counts
+from ipads_stream.core.fields import COUNTS
+from ipads_stream.core.quantity import physical, quantities
 
 SLOPE = 0.1  # of the leaky ReLU
+FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 class UNet2D(nn.Module):
@@ -40,7 +39,7 @@ class UNet2D(nn.Module):
     ) -> None:
         super().__init__()
         self.quantities = quantities(outputs)
-        widths = check_counts("widths", widths)
+        widths = COUNTS("widths", widths)
         self.down = nn.ModuleList(
             _level(before, after)
             for before, after in zip((channels, *widths[:-1]), widths, strict=True)
@@ -56,23 +55,16 @@ class UNet2D(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The quantities in SI.
-
-        inputs: "image" (batch, channels, X, Y).
-        """
-        image = inputs["image"]
-        X, Y = image.shape[-2:]
-        multiple = 2 ** len(self.up)
-        x = nn.functional.pad(image, (0, -Y % multiple, 0, -X % multiple))
-        x = x.contiguous(memory_format=torch.channels_last)
+        """The quantities in SI, of the input "image"."""
+        X, Y = inputs["image"].shape[-2:]
+        x = padded(inputs["image"], 2 ** len(self.up))
         skips: list[Tensor] = []
         for level, block in enumerate(self.down):
             x = block(nn.functional.avg_pool2d(x, 2) if level else x)
             skips.append(x)
         for block, skip in zip(self.up, skips[-2::-1], strict=True):
             x = block(torch.cat([skip, nn.functional.interpolate(x, scale_factor=2.0)], dim=1))
-        z = self.last(x)[:, :, :X, :Y].float()
-        return {name: of.physical(z[:, i]) for i, (name, of) in enumerate(self.quantities.items())}
+        return physical(self.quantities, self.last(x)[:, :, :X, :Y].float())
 
 
 def _level(before: int, after: int) -> nn.Sequential:
@@ -82,3 +74,10 @@ def _level(before: int, after: int) -> nn.Sequential:
         nn.Conv2d(after, after, 3, padding=1),
         nn.LeakyReLU(SLOPE),
     )
+
+
+def padded(x: Tensor, multiple: int) -> Tensor:
+    """Images or volumes (batch, channels, X, Y[, Z]) with zeros at the end of each axis, up to
+    multiples, channels last."""
+    missing = [size for n in reversed(x.shape[2:]) for size in (0, -n % multiple)]
+    return torch.nn.functional.pad(x, missing).contiguous(memory_format=FORMATS[x.ndim])

@@ -1,7 +1,5 @@
 """QSMnet: a 3D U-Net from a field map to a susceptibility map."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -9,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ipads_stream.core.fields import COUNTS, Whole
 from ipads_stream.core.quantity import quantities
 from ipads_stream.nets.field_scale import Fixed
-from ipads_stream.nets.unrolled import check, check_counts, is_count
+from ipads_stream.nets.unet2d import padded
 
 SLOPE = 0.1  # of the leaky ReLU
 
@@ -43,28 +42,27 @@ class UNet3D(nn.Module):
     ) -> None:
         super().__init__()
         (self.name,) = quantities(outputs)
-        widths = check_counts("widths", widths)
-        check("kernel", kernel, is_count(kernel, 1) and kernel % 2 == 1, "odd integers from 1")
+        widths = COUNTS("widths", widths)
+        Whole(low=1, odd=True)("kernel", kernel)
         self.scale = Fixed(0.05) if scale is None else scale
         self.down = nn.ModuleList(
-            _level(before, after, kernel)
+            nn.Sequential(*layer(before, after, kernel), *layer(after, after, kernel))
             for before, after in zip((1, *widths[:-1]), widths, strict=True)
         )
         pairs = list(pairwise(widths))[::-1]
         self.doubling = nn.ModuleList(nn.ConvTranspose3d(b, a, 2, stride=2) for a, b in pairs)
-        self.up = nn.ModuleList(_level(2 * a, a, kernel) for a, _ in pairs)
+        self.up = nn.ModuleList(
+            nn.Sequential(*layer(2 * a, a, kernel), *layer(a, a, kernel)) for a, _ in pairs
+        )
         self.last = nn.Conv3d(widths[0], 1, 1)
         self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The map, 0 outside the mask.
-
-        inputs: "field_ppm" (batch, X, Y, Z), "mask" the same, bool.
-        """
+        """The map of the input "field_ppm", 0 outside the bool "mask"."""
         mask = inputs["mask"].to(inputs["field_ppm"].dtype)
         field = inputs["field_ppm"] * mask
         scale = self.scale(field, mask)
-        x = _padded((field / scale)[:, None], 2 ** len(self.doubling))
+        x = padded((field / scale)[:, None], 2 ** len(self.doubling))
         skips = []
         for level, block in enumerate(self.down):
             x = block(nn.functional.max_pool3d(x, 2) if level else x)
@@ -75,18 +73,7 @@ class UNet3D(nn.Module):
         return {self.name: self.last(x)[:, 0, :X, :Y, :Z] * scale * mask}
 
 
-def _level(before: int, after: int, kernel: int) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for channels in (before, after):
-        layers += [
-            nn.Conv3d(channels, after, kernel, padding=kernel // 2, bias=False),
-            nn.BatchNorm3d(after),
-            nn.LeakyReLU(SLOPE),
-        ]
-    return nn.Sequential(*layers)
-
-
-def _padded(x: Tensor, multiple: int) -> Tensor:
-    missing = [-n % multiple for n in x.shape[-3:]]
-    padded = nn.functional.pad(x, (0, missing[2], 0, missing[1], 0, missing[0]))
-    return padded.contiguous(memory_format=torch.channels_last_3d)
+def layer(before: int, after: int, kernel: int = 3) -> nn.Sequential:
+    """A convolution of volumes, batch norm and leaky ReLU."""
+    convolution = nn.Conv3d(before, after, kernel, padding=kernel // 2, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm3d(after), nn.LeakyReLU(SLOPE))

@@ -1,42 +1,19 @@
 """What unrolled reconstruction networks share: their arguments, scale and data consistency."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from einops import rearrange
 from torch import Tensor
 
-from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.fields import Number
 
 
-def check(name: str, value: object, valid: bool, allowed: str) -> None:
-    """Refuse a value of a network's argument, by name."""
-    if not valid:
-        raise ConfigError(name, value, allowed)
-
-
-def is_count(value: object, least: int) -> bool:
-    """Whether a value is a whole number from `least` up."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def check_counts(name: str, values: object) -> tuple[int, ...]:
-    """One or more whole numbers from 1, as a tuple; refused otherwise."""
-    counts = tuple(values) if isinstance(values, Sequence) else ()
-    valid = len(counts) > 0 and all(is_count(count, 1) for count in counts)
-    check(name, values, valid, "a list of one or more integers from 1")
-    return counts
-
-
-def consistency_weight(consistency: object) -> float:
-    """lambda / (1 + lambda): how far a sampled point moves to what was measured."""
-    is_number = isinstance(consistency, (int, float)) and not isinstance(consistency, bool)
-    valid = is_number and consistency > 0  # type: ignore[operator]
-    check("consistency", consistency, valid, "numbers above 0, math.inf for exact consistency")
-    return 1.0 / (1.0 + 1.0 / float(consistency))  # type: ignore[arg-type]
+def consistency_weight(consistency: Any) -> float:
+    """lambda / (1 + lambda): how far a sampled point moves to what was measured; inf: all of it."""
+    value = float(Number(above=0.0, infinite=True)("consistency", consistency))
+    return 1.0 / (1.0 + 1.0 / value)
 
 
 @dataclass(frozen=True)
@@ -56,7 +33,7 @@ class Measured:
     weight: float
 
     @staticmethod
-    def of(inputs: dict[str, Tensor], weight: float) -> Measured:
+    def of(inputs: dict[str, Tensor], weight: float) -> "Measured":
         """Bring "fid" and "mask" of a batch to one scale, so that the network is homogeneous."""
         mask = inputs["mask"]
         fid = torch.where(mask, inputs["fid"], 0)
@@ -69,9 +46,9 @@ class Measured:
 
     def log_residual(self, signal: Tensor) -> Tensor:
         """ln of ||s - y|| / ||y|| over the sampled points, not below -11.5, (batch,)."""
-        left = torch.where(self.mask, signal - self.fid, 0).abs().square().sum(dim=-1)
+        residual = torch.where(self.mask, signal - self.fid, 0).abs().square().sum(dim=-1)
         total = self.fid.abs().square().sum(dim=-1)
-        return 0.5 * (left / total.clamp_min(torch.finfo(total.dtype).tiny) + 1e-10).log()
+        return 0.5 * (residual / total.clamp_min(torch.finfo(total.dtype).tiny) + 1e-10).log()
 
     def predictions(self, spectra: list[Tensor]) -> dict[str, Tensor]:
         """Spectra of all phases in the inputs' unit, zero frequency in the middle.

@@ -1,7 +1,5 @@
 """DeepSPIO: images to a map by its wavelet coefficients, one decoder each, or by one decoder."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ipads_stream.core.fields import COUNT, POSITIVE, Choice, Numbers, Whole
 from ipads_stream.core.quantity import quantities
-from ipads_stream.nets.unrolled import check, check_counts, is_count
+from ipads_stream.nets.unet2d import padded
+from ipads_stream.nets.unet3d import layer
 
-SLOPE = 0.1  # of the leaky ReLU
 SLICES = 2  # odd and even ones, in channels of their own
 _ROOT3 = math.sqrt(3)
 # Scaling filters of orthonormal wavelets, times sqrt(2); Daubechies, CPAM 41:909 (1988).
@@ -36,14 +35,14 @@ class WaveletTransform(nn.Module):
 
     def __init__(self, wavelet: str = "haar") -> None:
         super().__init__()
-        check("wavelet", wavelet, wavelet in FILTERS, f"one of {', '.join(FILTERS)}")
+        Choice(among=tuple(FILTERS))("wavelet", wavelet)
         low = torch.tensor(FILTERS[wavelet], dtype=torch.float64) / math.sqrt(2)
         sign = (-1.0) ** torch.arange(len(low))
         self.register_buffer("filters", torch.stack([low, sign * low.flip(0)]), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., X, Y, Z) -> (4, ..., X/2, Y/2, Z): LL, LH, HL, HH, the first letter that of X."""
-        return torch.stack([part for of in self._split(x, -3) for part in self._split(of, -2)])
+        return torch.stack([part for half in self._split(x, -3) for part in self._split(half, -2)])
 
     def inverse(self, coefficients: Tensor) -> Tensor:
         """(4, ..., X/2, Y/2, Z) -> (..., X, Y, Z)."""
@@ -53,24 +52,17 @@ class WaveletTransform(nn.Module):
     def _split(self, x: Tensor, axis: int) -> list[Tensor]:
         pairs = x.unflatten(axis, (-1, 2))
         filters = self.filters.to(x)
-        found = []
-        for of in filters:
-            terms = [
-                of[k] * pairs.select(axis, k % 2).roll(-(k // 2), axis) for k in range(len(of))
-            ]
-            found.append(torch.stack(terms).sum(0))
-        return found
+        shifted = [pairs.select(axis, k % 2).roll(-(k // 2), axis) for k in range(len(filters[0]))]
+        return [torch.stack([h * x for h, x in zip(taps, shifted, strict=True)]).sum(0)
+                for taps in filters]  # fmt: skip
 
     def _joined(self, low: Tensor, high: Tensor, axis: int) -> Tensor:
-        filters = self.filters.to(low)
-        of_parity = [
-            sum(
-                (filters[0, k] * low + filters[1, k] * high).roll(k // 2, axis)
-                for k in range(parity, filters.shape[1], 2)
-            )
-            for parity in (0, 1)
+        taps = [
+            (h * low + g * high).roll(k // 2, axis)
+            for k, (h, g) in enumerate(self.filters.to(low).T)
         ]
-        return torch.stack(of_parity, dim=axis).flatten(axis - 1, axis)  # type: ignore[arg-type]
+        halves = [sum(taps[parity::2]) for parity in (0, 1)]
+        return torch.stack(halves, dim=axis).flatten(axis - 1, axis)  # type: ignore[arg-type]
 
 
 class WaveletDecoders(nn.Module):
@@ -105,9 +97,9 @@ class WaveletDecoders(nn.Module):
     ) -> None:
         super().__init__()
         (self.name,) = quantities(outputs)
-        self.scale = checked_scale(scale)
+        self.scale = float(POSITIVE("scale", scale))
         self.encoder = Encoder(widths, blocks)
-        check("decoder", decoder, is_count(decoder, 1), "an integer from 1")
+        COUNT("decoder", decoder)
         self.decoders = nn.ModuleList(
             HalfDecoder(widths[2], widths[1], decoder, _last(decoder)) for _ in range(4)
         )
@@ -115,15 +107,11 @@ class WaveletDecoders(nn.Module):
         self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The map, 0 outside the mask.
-
-        inputs: "image" (batch, X, Y, Z) complex, "mask" the same, bool.
-        """
+        """The map of the complex input "image", 0 outside the bool "mask"."""
         _, half, quarter = self.encoder(folded(inputs))
         coefficients = torch.stack([decoder(quarter, half) for decoder in self.decoders])
-        return {
-            self.name: self.scale * unfolded(self.wavelet.inverse(coefficients), inputs["mask"])
-        }
+        x = self.wavelet.inverse(coefficients)
+        return {self.name: self.scale * unfolded(x, inputs["mask"])}
 
 
 class DirectDecoder(nn.Module):
@@ -145,14 +133,12 @@ class DirectDecoder(nn.Module):
     ) -> None:
         super().__init__()
         (self.name,) = quantities(outputs)
-        self.scale = checked_scale(scale)
-        widths, decoder = check_counts("widths", widths), check_counts("decoder", decoder)
-        check("decoder", decoder, len(decoder) == 2, "two integers from 1")
-        at_half, at_full = decoder
+        self.scale = float(POSITIVE("scale", scale))
+        at_half, at_full = Numbers(each=COUNT, count=2)("decoder", decoder)
         self.encoder = Encoder(widths, blocks)
         self.at_half = HalfDecoder(widths[2], widths[1], at_half, nn.Identity())
         self.doubled = nn.ConvTranspose3d(at_half, at_full, (2, 2, 1), stride=(2, 2, 1))
-        self.at_full = nn.Sequential(_layer(at_full + widths[0], at_full), _layer(at_full, at_full),
+        self.at_full = nn.Sequential(layer(at_full + widths[0], at_full), layer(at_full, at_full),
                                   _last(at_full))  # fmt: skip
         self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
@@ -165,20 +151,15 @@ class DirectDecoder(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Features at full, half and quarter resolution, the last with residual blocks.
-
-    Args:
-        widths: feature maps at the three resolutions.
-        blocks: residual blocks.
-    """
+    """Features at full, half and quarter resolution, the last with residual blocks."""
 
     def __init__(self, widths: Sequence[int], blocks: int) -> None:
         super().__init__()
-        widths = check_counts("widths", widths)
-        check("widths", widths, len(widths) == 3, "three integers from 1")
-        self.at_full = nn.Sequential(_layer(3 * SLICES, widths[0]), _layer(widths[0], widths[0]))
-        self.at_half = nn.Sequential(_layer(widths[0], widths[1]), _layer(widths[1], widths[1]))
-        self.at_quarter = nn.Sequential(_layer(widths[1], widths[2]), *(
+        widths = Numbers(each=COUNT, count=3)("widths", widths)
+        Whole(low=0)("blocks", blocks)
+        self.at_full = nn.Sequential(layer(3 * SLICES, widths[0]), layer(widths[0], widths[0]))
+        self.at_half = nn.Sequential(layer(widths[0], widths[1]), layer(widths[1], widths[1]))
+        self.at_quarter = nn.Sequential(layer(widths[1], widths[2]), *(
             Residual(widths[2]) for _ in range(blocks)
         ))  # fmt: skip
 
@@ -190,47 +171,35 @@ class Encoder(nn.Module):
 
 
 class Residual(nn.Module):
-    """x + two convolutions of it.
-
-    Args:
-        width: feature maps.
-    """
+    """x + two convolutions of it."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(_layer(width, width), _layer(width, width))
+        self.body = nn.Sequential(layer(width, width), layer(width, width))
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, width, X, Y, Z) -> the same."""
-        return x + self.body(x)  # type: ignore[no-any-return]
+        return x + self.body(x)
 
 
 class HalfDecoder(nn.Module):
-    """From quarter to half resolution, beside the encoder's features.
-
-    Args:
-        below, beside: feature maps that come in, at quarter and at half resolution.
-        width: feature maps.
-        last: what follows them.
-    """
+    """From quarter resolution to half, beside the encoder's features there; then ``last``."""
 
     def __init__(self, below: int, beside: int, width: int, last: nn.Module) -> None:
         super().__init__()
         self.doubled = nn.ConvTranspose3d(below, width, 2, stride=2)
-        self.body = nn.Sequential(_layer(width + beside, width), _layer(width, width), last)
+        self.body = nn.Sequential(layer(width + beside, width), layer(width, width), last)
 
     def forward(self, quarter: Tensor, half: Tensor) -> Tensor:
         """(batch, below, X/4, Y/4, Z/4), (batch, beside, X/2, Y/2, Z/2) -> the latter's extent."""
-        return self.body(torch.cat([half, self.doubled(quarter)], dim=1))  # type: ignore[no-any-return]
+        return self.body(torch.cat([half, self.doubled(quarter)], dim=1))
 
 
 def folded(inputs: Mapping[str, Tensor]) -> Tensor:
     """Real part, imaginary part and mask of odd and even slices, (batch, 6, X, Y, Z/2)."""
     image = inputs["image"]
     parts = torch.stack([image.real, image.imag, inputs["mask"].to(image.real.dtype)], dim=1)
-    missing = [-n % 4 for n in image.shape[1:]]
-    parts = nn.functional.pad(parts, (0, missing[2], 0, missing[1], 0, missing[0]))
-    x = parts.unflatten(-1, (-1, SLICES)).movedim(-1, 2).flatten(1, 2)
+    x = padded(parts, 4).unflatten(-1, (-1, SLICES)).movedim(-1, 2).flatten(1, 2)
     return x.contiguous(memory_format=torch.channels_last_3d)
 
 
@@ -241,24 +210,9 @@ def unfolded(x: Tensor, mask: Tensor) -> Tensor:
     return whole.float() * mask
 
 
-def _layer(before: int, after: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv3d(before, after, 3, padding=1, bias=False),
-        nn.BatchNorm3d(after),
-        nn.LeakyReLU(SLOPE),
-    )
-
-
 def _last(width: int) -> nn.Conv3d:
-    """With weights of 0: maps of little iron would else start at thousands of times their size."""
-    layer = nn.Conv3d(width, SLICES, 1)
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-    return layer
-
-
-def checked_scale(scale: object) -> float:
-    """A number above 0."""
-    valid = isinstance(scale, (int, float)) and not isinstance(scale, bool) and scale > 0
-    check("scale", scale, valid, "a number above 0")
-    return float(scale)  # type: ignore[arg-type]
+    """Weights start at 0: maps of little iron would otherwise start far too large."""
+    last = nn.Conv3d(width, SLICES, 1)
+    for parameter in last.parameters():
+        nn.init.zeros_(parameter)
+    return last

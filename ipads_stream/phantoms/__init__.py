@@ -4,11 +4,8 @@ Everything is keyed by sample index: the same sample on any batch, thread, rank 
 drawn is small and drawn on the host; maps are made on the device, float32, batch axis first.
 """
 
-from __future__ import annotations
-
 from ipads_stream.phantoms.brain import TissueBrain
 from ipads_stream.phantoms.grid import Grid
-from ipads_stream.phantoms.pouring import affine, by_rank, mixed, modulated
 from ipads_stream.phantoms.random_shapes import RandomShapes
 from ipads_stream.phantoms.rasterize import draw_values, rasterized
 from ipads_stream.phantoms.shapes import Shapes
@@ -22,31 +19,19 @@ from ipads_stream.phantoms.smooth_fields import (
     normalised,
 )
 from ipads_stream.phantoms.sources import Sources, lesions, spio_spots, vessels
-from ipads_stream.phantoms.textures import FractalTexture, ImageTexture, LatticeTexture
+from ipads_stream.phantoms.textures import (
+    FractalTexture,
+    ImageTexture,
+    LatticeTexture,
+    affine,
+    by_rank,
+    mixed,
+    modulated,
+)
 
 __all__ = [
-    "BumpField",
-    "FractalTexture",
-    "Grid",
-    "ImageTexture",
-    "LatticeTexture",
-    "NoiseField",
-    "PolynomialField",
-    "RandomShapes",
-    "Shapes",
-    "Sources",
-    "SumOfFields",
-    "TissueBrain",
-    "affine",
-    "by_rank",
-    "draw_values",
-    "lesions",
-    "mixed",
-    "modulated",
-    "moled_b0",
-    "moled_b1",
-    "normalised",
-    "rasterized",
-    "spio_spots",
-    "vessels",
-]
+    "BumpField", "FractalTexture", "Grid", "ImageTexture", "LatticeTexture", "NoiseField",
+    "PolynomialField", "RandomShapes", "Shapes", "Sources", "SumOfFields", "TissueBrain", "affine",
+    "by_rank", "draw_values", "lesions", "mixed", "modulated", "moled_b0", "moled_b1",
+    "normalised", "rasterized", "spio_spots", "vessels",
+]  # fmt: skip

@@ -1,7 +1,5 @@
 """Where the voxels of a map are."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.fields import keep
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,7 @@ class Grid:
             raise ConfigError("shape", self.shape, "two or three whole numbers, at least 1")
         if len(spacing) != len(shape) or not all(0 < d < math.inf for d in spacing):
             raise ConfigError("spacing", self.spacing, f"{len(shape)} positive lengths in m")
-        object.__setattr__(self, "shape", tuple(int(n) for n in shape))
-        object.__setattr__(self, "spacing", tuple(float(d) for d in spacing))
+        keep(self, shape=tuple(int(n) for n in shape), spacing=tuple(float(d) for d in spacing))
 
     @property
     def num_axes(self) -> int:
@@ -55,10 +53,9 @@ class Grid:
         Args:
             xp: array library, numpy or cupy.
         """
-        found = []
+        positions = []
         for axis, (n, d) in enumerate(zip(self.shape, self.spacing, strict=True)):
             along = (xp.arange(n, dtype=xp.float64) - n // 2) * d
-            of = [1] * self.num_axes
-            of[axis] = n
-            found.append(xp.reshape(along.astype(xp.float32), tuple(of)))
-        return tuple(found)
+            sizes = tuple(n if k == axis else 1 for k in range(self.num_axes))
+            positions.append(xp.reshape(along.astype(xp.float32), sizes))
+        return tuple(positions)

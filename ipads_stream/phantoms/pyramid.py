@@ -4,8 +4,7 @@ A step of several voxels of the source would alias; it reads a reduction by 2^le
 which is the mean of 2 along every axis of the one before.
 """
 
-from __future__ import annotations
-
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,23 +12,20 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
-from ipads_stream.core.backend import cuda_module, launch
+from ipads_stream.core.backend import cuda_module, kept, launch
+from ipads_stream.core.errors import ConfigError
 from ipads_stream.phantoms.kernels import interpolate as lanes
 
+Places = Float32[Any, "n 3 V"]
 _CUDA_TEXT = Path(__file__).parent / "kernels" / "interpolate.cu"
-_on_device: dict[tuple[int, str], Any] = {}
 
 
 @dataclass(frozen=True, eq=False)
 class Pyramid:
     """Sources one behind the other, every level of each.
 
-    Attributes:
-        voxels: of all sources and levels, flat.
-        channels: C, of every source.
-        shapes: of the sources, (N, 3).
-        offsets: where a level begins, (N, levels).
-        sizes: shape of each level, (N, levels, 3).
+    voxels: of all sources and levels, flat; shapes: of the sources; offsets: where a level begins;
+    sizes: shape of each level.
     """
 
     voxels: UInt8[np.ndarray, " n"]
@@ -42,25 +38,16 @@ class Pyramid:
         return len(self.shapes)
 
     def sampled(
-        self,
-        which: Any,
-        step: Any,
-        places: Float32[Any, "n 3 V"],
-        *,
-        mirrored: bool = False,
-        xp: Any = np,
+        self, which: Any, step: Any, places: Places, *, mirrored: bool = False, xp: Any = np
     ) -> Float32[Any, "n C V"]:
         """Linearly interpolated values, from 0 to 1.
 
-        Args:
-            which: source of each item, (n,), on the host.
-            step: distance of neighbouring places, voxels of the source, (n,), on the host.
-            places: coordinates in voxels of the source; voxel i is centred at i.
-            mirrored: continue a source beyond its edges as in a mirror; else by 0.
-            xp: array library that computes: numpy or cupy.
+        which, step: source of each item, and distance of neighbouring places in voxels of it, (n,),
+        on the host; places: voxels of the source, voxel i centred at i; mirrored: beyond the edges
+        a source goes on as in a mirror, else by 0.
         """
         levels = self.offsets.shape[1]
-        wanted = np.floor(np.log2(np.maximum(np.asarray(step), 1.0)) + 1e-6)
+        wanted = np.floor(np.log2(np.maximum(step, 1.0)) + 1e-6)
         level = np.clip(wanted, 0, levels - 1).astype(np.int64)
         offset, size = self.offsets[which, level], self.sizes[which, level]
         n, _, V = places.shape
@@ -70,45 +57,24 @@ class Pyramid:
         if xp is np:
             lanes.interpolate(self.voxels, *given, np.ascontiguousarray(places), mirrored, out)
             return out
-        launch(
-            cuda_module(_CUDA_TEXT),
-            "interpolate",
-            n * V,
-            self._there(xp),
-            *(xp.asarray(x) for x in given),
-            xp.ascontiguousarray(places),
-            *(np.int64(x) for x in (mirrored, n, self.channels, V)),
-            out,
-        )
+        arrays = (*(xp.asarray(x) for x in given), xp.ascontiguousarray(places))
+        numbers = (np.int64(x) for x in (mirrored, n, self.channels, V))
+        module = cuda_module(_CUDA_TEXT)
+        launch(module, "interpolate", n * V, kept(self.voxels, xp), *arrays, *numbers, out)
         return out
-
-    def _there(self, xp: Any) -> Any:
-        """The voxels on the GPU, moved once."""
-        key = (id(self), str(xp.cuda.Device().id))
-        if key not in _on_device:
-            _on_device[key] = xp.asarray(self.voxels)
-        return _on_device[key]
 
 
 def pyramid(sources: list[UInt8[np.ndarray, "C X Y Z"]], levels: int = 5) -> Pyramid:
-    """Sources of one number of channels with their reductions.
-
-    Args:
-        sources: (C, X, Y, Z) each; X is 1 for pictures.
-        levels: at most so many; a source too small repeats its last.
-    """
+    """Sources of one number of channels with their reductions, at most ``levels`` of each."""
     voxels: list[Any] = []
-    offsets, sizes, begin = [], [], 0
+    offsets, sizes, begin, end = [], [], 0, 0
     for source in sources:
         starts, shapes, current = [], [], source
         for level in range(levels):
-            if level and min(current.shape[1 + (current.shape[1] == 1) :]) >= 4:
-                current = _halved(current)
-                begin += voxels[-1].size
+            if level == 0 or min(current.shape[1 + (current.shape[1] == 1) :]) >= 4:
+                current = _halved(current) if level else source
                 voxels.append(current.reshape(-1))
-            elif level == 0:
-                begin += voxels[-1].size if voxels else 0
-                voxels.append(current.reshape(-1))
+                begin, end = end, end + current.size
             starts.append(begin)
             shapes.append(current.shape[1:])
         offsets.append(starts)
@@ -122,6 +88,15 @@ def pyramid(sources: list[UInt8[np.ndarray, "C X Y Z"]], levels: int = 5) -> Pyr
     )
 
 
+def folder_of_sources(folder: str | None, name: str, sources: str) -> str:
+    """The folder; where None that of this name in the folder IPADS_DATA."""
+    data = os.environ.get("IPADS_DATA", "")
+    if folder is None and not data:
+        allowed = f"a folder of {sources}, or IPADS_DATA set to one that holds {name}/"
+        raise ConfigError("folder", folder, allowed)
+    return str(Path(data) / name) if folder is None else folder
+
+
 def _halved(source: Any) -> Any:
     """Means of pairs along every axis longer than 1; an odd last one is left out."""
     out = source.astype(np.uint16)
@@ -129,8 +104,6 @@ def _halved(source: Any) -> Any:
     for axis in range(1, 4):
         if out.shape[axis] > 1:
             pairs = out.shape[axis] // 2
-            first, second = (
-                np.take(out, np.arange(start, 2 * pairs, 2), axis=axis) for start in (0, 1)
-            )
-            out, count = first + second, 2 * count
+            pair = [np.take(out, np.arange(start, 2 * pairs, 2), axis=axis) for start in (0, 1)]
+            out, count = pair[0] + pair[1], 2 * count
     return ((out + count // 2) // count).astype(np.uint8)

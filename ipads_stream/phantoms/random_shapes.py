@@ -1,12 +1,8 @@
 """Templates of many random shapes.
 
-Source: templates "randomly filled with hundreds of basic geometric shapes": Yang et al.,
-Physics-driven synthetic data learning for biomedical magnetic resonance, IEEE Signal Processing
-Magazine 40(2), 2023. Which shapes, how many and how large is not stated there: the defaults are
-choices of this project.
+Source: templates "randomly filled with hundreds of basic geometric shapes": Yang et al., IEEE
+Signal Processing Magazine 40(2), 2023; which, how many and how large are choices of this project.
 """
-
-from __future__ import annotations
 
 import math
 from collections.abc import Mapping
@@ -18,17 +14,13 @@ from jaxtyping import Float
 
 from ipads_stream.core import random
 from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.fields import ruled
 from ipads_stream.core.random import Keys
-from ipads_stream.distributions import (
-    DiscreteUniform,
-    Distribution,
-    LogUniform,
-    Uniform,
-    as_distribution,
-)
+from ipads_stream.distributions import DiscreteUniform, Distribution, LogUniform, Uniform
+from ipads_stream.distributions.parameters import check_each, parameter
 from ipads_stream.phantoms import shapes as codes
+from ipads_stream.phantoms.draws import Draws, Step, as_length
 from ipads_stream.phantoms.grid import Grid
-from ipads_stream.phantoms.lengths import as_length, length
 from ipads_stream.phantoms.shapes import Shapes, rotation_in_the_plane
 
 IN_THE_PLANE = ("ellipse", "box", "polygon", "star", "tube", "vessel", "blob", "gaussian")
@@ -41,16 +33,6 @@ DETAIL = 24  # random words of a shape's detail, as many as a polytope takes
 NUMBER, SIZE = DiscreteUniform(low=100, high=300), LogUniform(low=0.03, high=0.2)
 ASPECT, ROUGHNESS = Uniform(low=0.25, high=1.0), Uniform(low=0.1, high=0.6)
 POSITION = Uniform(low=-1.0, high=1.0)
-_CODES = {
-    "ellipse": codes.ELLIPSE,
-    "box": codes.BOX,
-    "cylinder": codes.CYLINDER,
-    "star": codes.POLYGON,
-    "tube": codes.TUBE,
-    "vessel": codes.TUBE,
-    "blob": codes.BLOB,
-    "gaussian": codes.GAUSSIAN,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,31 +52,19 @@ class RandomShapes:
             gaussian, equally often.
     """
 
-    number: Distribution | float = NUMBER
-    size: Distribution | float = SIZE
-    aspect: Distribution | float = ASPECT
-    position: Distribution | float = POSITION
-    roughness: Distribution | float = ROUGHNESS
+    number: Distribution | float = parameter(NUMBER, within=(0.0, 65536.0), integer=True)
+    size: Distribution | float = ruled(as_length, SIZE)
+    aspect: Distribution | float = parameter(ASPECT, within=(1e-3, 1e3))
+    position: Distribution | float = parameter(POSITION)
+    roughness: Distribution | float = parameter(ROUGHNESS, within=(0.0, 0.95))
     kinds: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
-        limits = {
-            "number": (0.0, 65536.0),
-            "aspect": (1e-3, 1e3),
-            "position": (-math.inf, math.inf),
-            "roughness": (0.0, 0.95),
-        }
-        for name, within in limits.items():
-            found = as_distribution(
-                name, getattr(self, name), within=within, integer=name == "number"
-            )
-            object.__setattr__(self, name, found)
-        object.__setattr__(self, "size", as_length("size", self.size))
+        check_each(self)
         if self.kinds is not None:
-            known = dict.fromkeys((*IN_THE_PLANE, *IN_SPACE))
             for name, weight in self.kinds.items():
-                if name not in known:
-                    raise ConfigError(f"kinds.{name}", weight, f"one of {', '.join(known)}")
+                if name not in _KINDS:
+                    raise ConfigError(f"kinds.{name}", weight, f"one of {', '.join(_KINDS)}")
                 if not (isinstance(weight, (int, float)) and 0 <= weight < math.inf):
                     raise ConfigError(f"kinds.{name}", weight, "a number, at least 0")
             if not sum(self.kinds.values()) > 0:
@@ -106,43 +76,33 @@ class RandomShapes:
         return int(self.number.support[1])  # type: ignore[union-attr]
 
     def draw(
-        self,
-        keys: Keys,
-        grid: Grid,
-        *,
-        progress: Float[np.ndarray, " B"] | None = None,
-        name: str = "shapes",
+        self, keys: Keys, grid: Grid, *, progress: Step = None, name: str = "shapes"
     ) -> Shapes:
         """The shapes of some templates; shape s of a sample is the same however many there are.
 
-        Args:
-            keys: of B samples.
-            grid: whose field of view they fill; its resolution does not matter.
-            progress: global sample indices, for distributions that change over training.
-            name: before the names of the random streams.
+        They fill the field of view of the grid, whose resolution does not matter; the arguments
+        are those of every template (draws.py).
 
         Raises:
-            ConfigError: a kind that the grid's number of axes does not have.
+            ConfigError: a kind that does not exist with the grid's number of axes.
         """
         D, S = grid.num_axes, self.most
         names, edges = self._shares(D)
-
-        def drawn(what: str, shape: tuple[int, ...]) -> Any:
-            return getattr(self, what).draw(keys[f"{name}.{what}"], shape, progress)
-
-        which = np.searchsorted(edges[:-1], random.uniform(keys[f"{name}.kind"], (S,)), "right")
+        draws = Draws(keys, progress, name)
+        which = np.searchsorted(edges[:-1], random.uniform(draws.key("kind"), (S,)), "right")
         half = 0.5 * np.asarray(grid.field_of_view)
-        size = length(self.size, drawn("size", (S,)), grid)
-        aspects = np.concatenate([np.ones((*size.shape, 1)), drawn("aspect", (S, D - 1))], axis=-1)
-        roughness = drawn("roughness", (S,))
-        kind, detail = _details(names, which, aspects, roughness, keys[f"{name}.detail"], D)
+        size = draws.length(self, "size", grid, S)
+        others = draws.of(self, "aspect", S, D - 1)
+        aspects = np.concatenate([np.ones((*size.shape, 1)), others], axis=-1)
+        roughness = draws.of(self, "roughness", S)
+        kind, detail = _details(names, which, aspects, roughness, draws.key("detail"), D)
         aspects = np.where((kind == codes.TUBE)[..., None], 1.0, aspects)
-        present = np.arange(S) < drawn("number", ())[:, None]
+        present = np.arange(S) < draws.of(self, "number")[:, None]
         return Shapes(
             kind=np.where(present, kind, codes.ABSENT).astype(np.int32),
-            centre=(drawn("position", (S, D)) * half).astype(np.float32),
+            centre=(draws.of(self, "position", S, D) * half).astype(np.float32),
             size=(size[..., None] * aspects).astype(np.float32),
-            rotation=random_rotations(keys[f"{name}.rotation"], S, D),
+            rotation=random_rotations(draws.key("rotation"), S, D),
             detail=detail,
         )
 
@@ -151,9 +111,8 @@ class RandomShapes:
         kinds = self.kinds or {name: 1.0 for name in allowed if name != "gaussian"}
         for name, weight in kinds.items():
             if name not in allowed and weight > 0:
-                raise ConfigError(
-                    f"kinds.{name}", weight, f"with {num_axes} axes one of {', '.join(allowed)}"
-                )
+                words = f"with {num_axes} axes one of {', '.join(allowed)}"
+                raise ConfigError(f"kinds.{name}", weight, words)
         names = [name for name in allowed if kinds.get(name, 0) > 0]
         weights = np.asarray([kinds[name] for name in names], float)
         return names, np.cumsum(weights) / weights.sum()
@@ -190,9 +149,8 @@ def _details(
     parts = {}
     for n, name in enumerate(names):
         rows = np.flatnonzero(which == n)
-        code = _CODES.get(name, codes.POLYGON if D == 2 else codes.POLYTOPE)
-        kind[rows] = code
-        make = _MAKE.get(name)
+        code, make = _KINDS[name]
+        kind[rows] = codes.POLYTOPE if (name, D) == ("polygon", 3) else code
         if make is not None and rows.size:
             parts[n] = rows, make(_uniform(words[rows]), aspect[rows], roughness[rows], D)
     detail = np.zeros((B * S, max((p.shape[1] for _, p in parts.values()), default=0)), np.float32)
@@ -283,10 +241,15 @@ def _directions(u: Any, count: int, D: int) -> Any:
     return np.stack([across * c, across * s, z], -1)
 
 
-_MAKE: dict[str, Any] = {
-    "polygon": _polygon,
-    "star": _star,
-    "tube": _tube,
-    "vessel": _vessel,
-    "blob": _blob,
+# Code of each kind, and what makes its unit body where that is random.
+_KINDS: dict[str, tuple[int, Any]] = {
+    "ellipse": (codes.ELLIPSE, None),
+    "box": (codes.BOX, None),
+    "cylinder": (codes.CYLINDER, None),
+    "polygon": (codes.POLYGON, _polygon),
+    "star": (codes.POLYGON, _star),
+    "tube": (codes.TUBE, _tube),
+    "vessel": (codes.TUBE, _vessel),
+    "blob": (codes.BLOB, _blob),
+    "gaussian": (codes.GAUSSIAN, None),
 }

@@ -3,8 +3,6 @@
 Axes: B sample, S shape, Q quantity.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -12,15 +10,17 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float, Float32
 
-from ipads_stream.core.backend import cuda_module, is_numpy, launch
+from ipads_stream.core.backend import cuda_module, is_numpy, launch, moved, namespace
 from ipads_stream.core.random import Keys
 from ipads_stream.distributions import Distribution, as_distribution
+from ipads_stream.phantoms.draws import Step
 from ipads_stream.phantoms.grid import Grid
 from ipads_stream.phantoms.kernels import rasterize as rows
 from ipads_stream.phantoms.records import Records, records
 from ipads_stream.phantoms.shapes import Shapes
 
 RULES = ("over", "add")
+Kinds = Mapping[str, Any]  # of quantities: a distribution or a number of each
 QUANTITIES = 4  # of a GPU thread
 _CUDA_TEXT = Path(__file__).parent / "kernels" / "rasterize.cu"
 
@@ -34,7 +34,7 @@ def rasterized(
     rule: Literal["over", "add"] = "over",
     xp: Any = np,
 ) -> Float32[Any, "B Q ..."]:
-    """Maps of shapes that are laid down in their order, with edges one voxel wide.
+    """Maps (B, Q, *grid.shape) of shapes laid down in their order, with edges one voxel wide.
 
     over: m <- m + c (v - m), a later shape covers earlier ones; add: m <- m + c v;
     c the coverage of a voxel by the shape, v the shape's value.
@@ -47,9 +47,6 @@ def rasterized(
         rule: "over" or "add".
         xp: array library that computes: numpy or cupy.
 
-    Returns:
-        (B, Q, *grid.shape).
-
     Raises:
         ValueError: values of another number of shapes, an unknown rule.
     """
@@ -60,53 +57,41 @@ def rasterized(
     if values.ndim != 3 or values.shape[:2] != (B, S):
         raise ValueError(f"values: shape {values.shape}; ({B}, {S}, Q) is allowed")
     Q = values.shape[2]
-    start = np.broadcast_to(np.asarray(background, np.float32), (B, Q))
-    out = xp.empty((B, Q, grid.num_voxels), dtype=xp.float32)
-    out[...] = xp.asarray(np.ascontiguousarray(start))[:, :, None]
+    if np.ndim(background) == 0:
+        out = xp.full((B, Q, grid.num_voxels), background, dtype=xp.float32)
+    else:
+        start = np.broadcast_to(np.asarray(background, np.float32), (B, Q))
+        out = xp.empty((B, Q, grid.num_voxels), dtype=xp.float32)
+        out[...] = xp.asarray(np.ascontiguousarray(start))[:, :, None]
     fill(records(shapes, grid), values, grid, rule, out)
     return out.reshape(B, Q, *grid.shape)
 
 
 def fill(
-    of: Records, values: Float32[np.ndarray, "B S Q"], grid: Grid, rule: str, out: Any
+    table: Records, values: Float32[np.ndarray, "B S Q"], grid: Grid, rule: str, out: Any
 ) -> None:
     """Lay shapes on maps that hold what lies below them, (B, Q, voxels), by the device's kernel."""
     B, Q, _ = out.shape
     space = (1,) * (3 - grid.num_axes) + grid.shape
+    given = table.kind, table.box, table.numbers, values
     if is_numpy(out):
-        target = out.reshape(B, Q, *space)
-        rows.rasterize(of.kind, of.box, of.numbers, values, rule == "add", target)
+        rows.rasterize(*given, rule == "add", out.reshape(B, Q, *space))
         return
-    import array_api_compat
-
-    xp = array_api_compat.array_namespace(out)
-    launch(
-        cuda_module(_CUDA_TEXT),
-        "rasterize",
-        B * -(-Q // QUANTITIES) * grid.num_voxels,
-        *(xp.asarray(x) for x in (of.kind, of.box, of.numbers, values)),
-        *(np.int64(n) for n in (B, of.kind.shape[1], of.numbers.shape[2], Q, *space)),
-        np.int64(rule == "add"),
-        out,
-    )
+    xp, count = namespace(out), B * -(-Q // QUANTITIES) * grid.num_voxels
+    sizes = (B, table.kind.shape[1], table.numbers.shape[2], Q, *space, rule == "add")
+    arrays, numbers = moved(xp, *given), (np.int64(n) for n in sizes)
+    launch(cuda_module(_CUDA_TEXT), "rasterize", count, *arrays, *numbers, out)
 
 
 def draw_values(
-    keys: Keys,
-    quantities: Mapping[str, Any],
-    shapes: Shapes,
-    *,
-    progress: Float[np.ndarray, " B"] | None = None,
-    prefix: str = "",
+    keys: Keys, quantities: Kinds, shapes: Shapes, *, progress: Step = None, prefix: str = ""
 ) -> Float32[np.ndarray, "B S Q"]:
     """One value of each quantity for every shape, SI.
 
     Args:
         keys: of B samples; the stream of a quantity is keys[prefix + name].
         quantities: name -> distribution or number.
-        shapes: of the samples.
-        progress: global sample indices, for distributions that change over training.
-        prefix: before the names of the streams.
+        shapes, progress: of the samples; as of draws.py.
     """
     columns = []
     for name, value in quantities.items():

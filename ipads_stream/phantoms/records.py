@@ -1,19 +1,12 @@
 """Shapes as the numbers that a rasteriser reads, in voxels of one grid.
 
-Context: a voxel's coverage is that of a straight edge at the signed distance t in voxels, which is
-1/2 - t between 0 and 1. With a function f that is 0 on the surface t = f / |grad f| to first order,
-the gradient in voxel coordinates, so that edges are one voxel wide on anisotropic grids too.
-
-Choice: the sum of such a ramp exceeds the area of a convex shape by pi/12 of a voxel's, and the
-volume by M/12, M the integral of mean curvature (Steiner's formula); shapes are drawn inwards by
-pi/(12 perimeter) or M/(12 surface) to make up for it. Round ones thinner than 1.5 voxels are drawn
-so wide and the more transparent, so that small sources keep their total.
-
-Columns: 0 opacity, 1 inward shift, then by kind (see ``kernels/rasterize.py``). A plane is a grid
-of one voxel along the first of three axes.
+A voxel's coverage is that of a straight edge at the signed distance t = f / |grad f| in voxels, f 0
+on the surface: 1/2 - t between 0 and 1, so that edges are one voxel wide on anisotropic grids too.
+Such ramps exceed the area of a convex shape by pi/12 of a voxel's, the volume by M/12, M the
+integral of mean curvature (Steiner's formula): shapes are drawn inwards by pi/(12 perimeter) or
+M/(12 surface). Round ones thinner than 1.5 voxels are widened to that and more transparent.
+Columns: 0 opacity, 1 inward shift, then by kind (see ``kernels/rasterize.py``).
 """
-
-from __future__ import annotations
 
 from dataclasses import dataclass
 
@@ -35,10 +28,7 @@ TABLES = {kinds.POLYGON: (3, 2), kinds.POLYTOPE: (3, 4), kinds.TUBE: (6, 4)}
 class Records:
     """Shapes of B samples on a grid.
 
-    Attributes:
-        kind: (B, S).
-        box: first voxel and the one after the last along each of three axes, (B, S, 6).
-        numbers: (B, S, W).
+    box: first voxel and the one after the last along each of three axes.
     """
 
     kind: Int32[np.ndarray, "B S"]
@@ -47,33 +37,19 @@ class Records:
 
 
 def records(shapes: Shapes, grid: Grid) -> Records:
-    """The records of shapes on a grid.
-
-    Args:
-        shapes: as many axes as the grid.
-        grid: of the map.
-
-    Raises:
-        ValueError: they have not.
-    """
+    """The records of shapes on a grid, which must have as many axes as they."""
     if shapes.num_axes != grid.num_axes:
         raise ValueError(f"shapes: {shapes.num_axes} axes; {grid.num_axes} are allowed")
     B, S = shapes.kind.shape
-    D, N = grid.num_axes, B * S
+    N = B * S
     kind = np.ascontiguousarray(shapes.kind, np.int32).reshape(N)
-    detail = np.ascontiguousarray(shapes.detail, np.float32).reshape(N, shapes.detail.shape[-1])
-    box, numbers = np.zeros((N, 6), np.int32), np.zeros((N, _width(kind, detail)), np.float32)
-    lanes.records(
-        kind,
-        np.ascontiguousarray(shapes.centre, np.float32).reshape(N, D),
-        np.ascontiguousarray(shapes.size, np.float32).reshape(N, D),
-        np.ascontiguousarray(shapes.rotation, np.float32).reshape(N, D, D),
-        detail,
-        np.asarray(grid.spacing),
-        np.asarray(grid.shape),
-        box,
-        numbers,
+    centre, size, rotation, detail = (
+        np.ascontiguousarray(part, np.float32).reshape(N, *part.shape[2:])
+        for part in (shapes.centre, shapes.size, shapes.rotation, shapes.detail)
     )
+    box, numbers = np.zeros((N, 6), np.int32), np.zeros((N, _width(kind, detail)), np.float32)
+    place = np.asarray(grid.spacing), np.asarray(grid.shape)
+    lanes.records(kind, centre, size, rotation, detail, *place, box, numbers)
     return Records(kind.reshape(B, S), box.reshape(B, S, 6), numbers.reshape(B, S, -1))
 
 

@@ -4,9 +4,7 @@ A shape is a body of unit size, ``u``, that is stretched, turned and moved: x = 
 Axes: B sample, S shape, D axis of space, P number that describes a unit body.
 """
 
-from __future__ import annotations
-
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,9 @@ from jaxtyping import Float, Int
 # The codes of the kernel. ABSENT shapes are passed over.
 ABSENT, ELLIPSE, BOX, CYLINDER, POLYGON, POLYTOPE, TUBE, GAUSSIAN, BLOB = range(-1, 8)
 LOBES = 4  # of a blob's surface: Chebyshev polynomials of degree 2 to 5
+
+
+Lengths = Float[np.ndarray, "B S D"]  # m
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,9 @@ class Shapes:
                 given = getattr(self, name).shape
                 raise ValueError(f"{name}: shape {given}; {shape} is allowed, as of centre")
         if D not in (2, 3) or self.detail.ndim != 3 or self.detail.shape[:2] != (B, S):
-            raise ValueError(
-                f"centre, detail: shapes {self.centre.shape}, {self.detail.shape}; "
-                "(B, S, 2 or 3) and (B, S, P) are allowed"
-            )
+            shapes = f"{self.centre.shape}, {self.detail.shape}"
+            allowed = "(B, S, 2 or 3) and (B, S, P) are allowed"
+            raise ValueError(f"centre, detail: shapes {shapes}; {allowed}")
 
     @property
     def num_axes(self) -> int:
@@ -68,20 +68,18 @@ class Shapes:
         """S, of which some may be absent."""
         return int(self.kind.shape[1])
 
-    def joined(self, later: Shapes) -> Shapes:
+    def joined(self, later: "Shapes") -> "Shapes":
         """These shapes, then the later ones."""
         width = max(self.detail.shape[-1], later.detail.shape[-1])
-        parts = []
-        for of in (self, later):
-            short = width - of.detail.shape[-1]
-            detail = np.pad(of.detail, ((0, 0), (0, 0), (0, short)))
-            parts.append({**{f.name: getattr(of, f.name) for f in fields(of)}, "detail": detail})
-        return Shapes(**{key: np.concatenate([p[key] for p in parts], axis=1) for key in parts[0]})
+        padded = []
+        for part in (self, later):
+            short = (0, width - part.detail.shape[-1])
+            padded.append(replace(part, detail=np.pad(part.detail, ((0, 0), (0, 0), short))))
+        names = [each.name for each in fields(self)]
+        return Shapes(*(np.concatenate([getattr(x, name) for x in padded], 1) for name in names))
 
 
-def ellipses(
-    centre: Float[np.ndarray, "B S D"], size: Float[np.ndarray, "B S D"], rotation: Any = None
-) -> Shapes:
+def ellipses(centre: Lengths, size: Lengths, rotation: Any = None) -> Shapes:
     """Ellipses or ellipsoids.
 
     Args:
@@ -89,28 +87,22 @@ def ellipses(
         size: semi-axes, m.
         rotation: matrices (B, S, D, D), or in the plane angles (B, S), rad; None: not turned.
     """
-    return _simple(ELLIPSE, centre, size, rotation)
+    return _shapes(ELLIPSE, centre, size, rotation)
 
 
-def boxes(
-    centre: Float[np.ndarray, "B S D"], size: Float[np.ndarray, "B S D"], rotation: Any = None
-) -> Shapes:
+def boxes(centre: Lengths, size: Lengths, rotation: Any = None) -> Shapes:
     """Rectangles or cuboids; ``size`` is half the edges."""
-    return _simple(BOX, centre, size, rotation)
+    return _shapes(BOX, centre, size, rotation)
 
 
-def cylinders(
-    centre: Float[np.ndarray, "B S 3"], size: Float[np.ndarray, "B S 3"], rotation: Any = None
-) -> Shapes:
+def cylinders(centre: Lengths, size: Lengths, rotation: Any = None) -> Shapes:
     """Elliptic cylinders about their third axis, with flat ends; ``size`` as of boxes."""
-    return _simple(CYLINDER, centre, size, rotation)
+    return _shapes(CYLINDER, centre, size, rotation)
 
 
-def gaussians(
-    centre: Float[np.ndarray, "B S D"], size: Float[np.ndarray, "B S D"], rotation: Any = None
-) -> Shapes:
+def gaussians(centre: Lengths, size: Lengths, rotation: Any = None) -> Shapes:
     """Bumps (exp(-|u|^2 / 2) - e^-8) / (1 - e^-8), 0 beyond four standard deviations ``size``."""
-    return _simple(GAUSSIAN, centre, size, rotation)
+    return _shapes(GAUSSIAN, centre, size, rotation)
 
 
 def polygons(corners: Float[np.ndarray, "B S V 2"]) -> Shapes:
@@ -119,14 +111,7 @@ def polygons(corners: Float[np.ndarray, "B S V 2"]) -> Shapes:
     Args:
         corners: in order, m.
     """
-    corners = np.asarray(corners, np.float32)
-    B, S, V, _ = corners.shape
-    centre = corners.mean(axis=2)
-    size = np.maximum(np.abs(corners - centre[:, :, None]).max(axis=(2, 3)), 1e-12)
-    unit = (corners - centre[:, :, None]) / size[..., None, None]
-    count = np.full((B, S, 1), V, np.float32)
-    detail = np.concatenate([count, unit.reshape(B, S, 2 * V)], axis=-1)
-    return _placed(POLYGON, centre, size, detail)
+    return _through(POLYGON, np.asarray(corners, np.float32), 1e-12)
 
 
 def tubes(points: Float[np.ndarray, "B S K D"], radius: Float[np.ndarray, "B S K"]) -> Shapes:
@@ -137,14 +122,7 @@ def tubes(points: Float[np.ndarray, "B S K D"], radius: Float[np.ndarray, "B S K
         radius: at each, m.
     """
     points, radius = np.asarray(points, np.float32), np.asarray(radius, np.float32)
-    B, S, K, D = points.shape
-    centre = points.mean(axis=2)
-    size = np.maximum(np.abs(points - centre[:, :, None]).max(axis=(2, 3)), radius.max(axis=-1))
-    unit = (points - centre[:, :, None]) / size[..., None, None]
-    rows = np.concatenate([unit, (radius / size[..., None])[..., None]], axis=-1)
-    count = np.full((B, S, 1), K, np.float32)
-    detail = np.concatenate([count, rows.reshape(B, S, K * (D + 1))], axis=-1)
-    return _placed(TUBE, centre, size, detail)
+    return _through(TUBE, points, radius.max(axis=-1), radius[..., None])
 
 
 def rotation_in_the_plane(angle: Float[np.ndarray, "..."]) -> Float[np.ndarray, "... 2 2"]:
@@ -153,7 +131,18 @@ def rotation_in_the_plane(angle: Float[np.ndarray, "..."]) -> Float[np.ndarray, 
     return np.stack([np.stack([c, -s], -1), np.stack([s, c], -1)], -2).astype(np.float32)
 
 
-def _simple(kind: int, centre: Any, size: Any, rotation: Any) -> Shapes:
+def _through(kind: int, points: Any, least: Any, *columns: Any) -> Shapes:
+    """Shapes of a table of points (B, S, K, D), further columns (m), and a least size."""
+    B, S, K, _ = points.shape
+    centre = points.mean(axis=2)
+    away = points - centre[:, :, None]
+    size = np.maximum(np.abs(away).max(axis=(2, 3)), least)[..., None]
+    rows = np.concatenate([away, *columns], axis=-1) / size[..., None]
+    detail = np.concatenate([np.full((B, S, 1), K, np.float32), rows.reshape(B, S, -1)], axis=-1)
+    return _shapes(kind, centre, size, detail=detail)
+
+
+def _shapes(kind: int, centre: Any, size: Any, rotation: Any = None, detail: Any = None) -> Shapes:
     centre, size = np.asarray(centre, np.float32), np.asarray(size, np.float32)
     B, S, D = centre.shape
     if rotation is None:
@@ -165,16 +154,5 @@ def _simple(kind: int, centre: Any, size: Any, rotation: Any) -> Shapes:
         centre=centre,
         size=np.broadcast_to(size, centre.shape),
         rotation=np.asarray(rotation, np.float32),
-        detail=np.zeros((B, S, 0), np.float32),
-    )
-
-
-def _placed(kind: int, centre: Any, size: Any, detail: Any) -> Shapes:
-    B, S, D = centre.shape
-    return Shapes(
-        kind=np.full((B, S), kind, np.int32),
-        centre=centre,
-        size=np.broadcast_to(size[..., None], centre.shape),
-        rotation=np.broadcast_to(np.eye(D, dtype=np.float32), (B, S, D, D)),
-        detail=detail,
+        detail=np.zeros((B, S, 0), np.float32) if detail is None else detail,
     )

@@ -4,117 +4,97 @@ Each is a function of position in metres that is evaluated on a grid, so that on
 same at any resolution. Axes: B sample, then the grid's.
 """
 
-from __future__ import annotations
-
 import math
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32
 
 from ipads_stream.core import random
-from ipads_stream.core.backend import namespace
+from ipads_stream.core.backend import kept, moved, namespace
 from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.fields import keep, ruled
 from ipads_stream.core.random import Keys
-from ipads_stream.distributions import Distribution, Normal, Uniform, as_distribution
+from ipads_stream.distributions import Distribution, Normal, Uniform
+from ipads_stream.distributions.parameters import Parameter, as_parameters, check_each, parameter
+from ipads_stream.phantoms.draws import Draws, Step, as_length
 from ipads_stream.phantoms.grid import Grid
-from ipads_stream.phantoms.lengths import as_length, length
+from ipads_stream.physics.arrays import as_float
 
 WAVES = 48  # of a noise field
 WIDTH, POSITION = Uniform(low=0.1, high=0.2), Uniform(low=-0.8, high=0.8)
-ANY = (-math.inf, math.inf)
+ANY = Parameter(quantity=None)  # a number in whatever unit the field has
 
 
-class SmoothField(Protocol):
-    """What draws one number for every voxel of every sample."""
+class SmoothField(ABC):
+    """What draws one number for every voxel of every sample; a dataclass, checked when made."""
+
+    def __post_init__(self) -> None:
+        check_each(self)
 
     def draw(
-        self,
-        keys: Keys,
-        grid: Grid,
-        *,
-        progress: Float[np.ndarray, " B"] | None = None,
-        name: str = "field",
-        xp: Any = np,
+        self, keys: Keys, grid: Grid, *, progress: Step = None, name: str = "field", xp: Any = np
     ) -> Float32[Any, "B ..."]:
-        """The fields of some samples, (B, *grid.shape).
+        """The fields of some samples, (B, *grid.shape); the arguments are those of draws.py."""
+        return self.evaluated(Draws(keys, progress, name), grid, xp)
 
-        Args:
-            keys: of B samples.
-            grid: of the maps.
-            progress: global sample indices, for distributions that change over training.
-            name: before the names of the random streams.
-            xp: array library that computes: numpy or cupy.
-        """
-        ...
+    @abstractmethod
+    def evaluated(self, draws: Draws, grid: Grid, xp: Any) -> Float32[Any, "B ..."]:
+        """The fields that are drawn, on a grid."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PolynomialField:
+class PolynomialField(SmoothField):
     """A polynomial of the position in metres: offset + sum_t c_t t(x, y, z).
 
     Attributes:
-        terms: monomial, e.g. "x" or "xxy" -> its coefficient in the field's unit per m^order.
+        terms: monomial, e.g. "x" or "xxy" -> its coefficient in the field's unit per m^order; of
+            axes that the grid has.
         peak: the largest absolute value of the sum on the grid, to which it is scaled; None: as the
             coefficients have it.
         offset: added at last.
     """
 
     terms: Mapping[str, Distribution | float]
-    peak: Distribution | float | None = None
-    offset: Distribution | float = 0.0
+    peak: Distribution | float | None = parameter(quantity=None, optional=True)
+    offset: Distribution | float = parameter(0.0, quantity=None)
 
     def __post_init__(self) -> None:
         if not self.terms:
             raise ConfigError("terms", self.terms, "at least one monomial, such as x or xyy")
-        found = {}
+        checked = {}
         for term, value in self.terms.items():
             if not term or set(term) - set("xyz"):
                 raise ConfigError(f"terms.{term}", value, "a product of x, y and z, such as xyy")
-            found[term] = as_distribution(
-                f"terms.{term}", value, within=ANY, quantity=own_kind(value)
-            )
-        object.__setattr__(self, "terms", found)
-        _set_distribution(self, "offset")
-        if self.peak is not None:
-            _set_distribution(self, "peak")
+            key = f"terms.{term}"
+            checked[term] = as_parameters({key: value}, {key: ANY})[key]
+        keep(self, terms=checked)
+        check_each(self)
 
-    def draw(
-        self,
-        keys: Keys,
-        grid: Grid,
-        *,
-        progress: Float[np.ndarray, " B"] | None = None,
-        name: str = "field",
-        xp: Any = np,
-    ) -> Float32[Any, "B ..."]:
-        """As of SmoothField.
-
-        Raises:
-            ConfigError: a monomial of an axis that the grid has not.
-        """
-        columns = [
-            value.draw(keys[f"{name}.{term}"], (), progress)  # type: ignore[union-attr]
-            for term, value in self.terms.items()
-        ]
-        basis = xp.asarray(_monomials(tuple(self.terms), grid))
+    def evaluated(self, draws: Draws, grid: Grid, xp: Any) -> Float32[Any, "B ..."]:
+        terms: Mapping[str, Any] = self.terms
+        columns = [x.draw(draws.key(term), (), draws.progress) for term, x in terms.items()]
+        basis = kept(_monomials(tuple(terms), grid), xp)
         coefficients = np.stack(columns, axis=1).astype(np.float32)
-        out = xp.asarray(coefficients) @ basis
-        if self.peak is not None:
-            peak = self.peak.draw(keys[f"{name}.peak"], (), progress)  # type: ignore[union-attr]
+        offset = draws.float32(self, "offset")
+        peak = [] if self.peak is None else [draws.float32(self, "peak")]
+        coefficients, offset, *peak = moved(xp, coefficients, offset, *peak)
+        # A product per sample: the order of the sums of a single one would follow the batch's size.
+        out = (coefficients[:, None] @ basis)[:, 0]
+        for height in peak:
             most = xp.maximum(xp.max(xp.abs(out), axis=1), 1e-30)
-            out = out * (xp.asarray(peak.astype(np.float32)) / most)[:, None]
-        offset = self.offset.draw(keys[f"{name}.offset"], (), progress)  # type: ignore[union-attr]
-        out = out + xp.asarray(offset.astype(np.float32))[:, None]
+            out = out * (height / most)[:, None]
+        out = out + offset[:, None]
         return out.reshape(-1, *grid.shape)
 
 
 @dataclass(frozen=True, kw_only=True)
-class BumpField:
+class BumpField(SmoothField):
     """Gaussian bumps: sum_n a_n exp(-|r - c_n|^2 / (2 w_n^2)).
 
     Attributes:
@@ -124,50 +104,31 @@ class BumpField:
         number: of bumps.
     """
 
-    amplitude: Distribution | float
-    width: Distribution | float = WIDTH
-    position: Distribution | float = POSITION
-    number: Distribution | float = 1
+    amplitude: Distribution | float = parameter(quantity=None)
+    width: Distribution | float = ruled(as_length, WIDTH)
+    position: Distribution | float = parameter(POSITION, quantity=None)
+    number: Distribution | float = parameter(1, within=(0, 4096), integer=True)
 
-    def __post_init__(self) -> None:
-        _set_distribution(self, "amplitude")
-        _set_distribution(self, "position")
-        object.__setattr__(self, "width", as_length("width", self.width))
-        number = as_distribution("number", self.number, within=(0, 4096), integer=True)
-        object.__setattr__(self, "number", number)
-
-    def draw(
-        self,
-        keys: Keys,
-        grid: Grid,
-        *,
-        progress: Float[np.ndarray, " B"] | None = None,
-        name: str = "field",
-        xp: Any = np,
-    ) -> Float32[Any, "B ..."]:
-        """As of SmoothField."""
+    def evaluated(self, draws: Draws, grid: Grid, xp: Any) -> Float32[Any, "B ..."]:
         most = int(self.number.support[1])  # type: ignore[union-attr]
-
-        def drawn(what: str, *shape: int) -> Any:
-            return getattr(self, what).draw(keys[f"{name}.{what}"], shape, progress)
-
-        is_there = np.arange(most) < drawn("number")[:, None]
-        amplitude = drawn("amplitude", most) * is_there
-        width = length(self.width, drawn("width", most), grid)
-        centre = drawn("position", most, grid.num_axes) * (0.5 * np.asarray(grid.field_of_view))
+        is_there = np.arange(most) < draws.of(self, "number")[:, None]
+        amplitude = draws.of(self, "amplitude", most) * is_there
+        width = draws.length(self, "width", grid, most)
+        centre = draws.of(self, "position", most, grid.num_axes)
+        centre = centre * (0.5 * np.asarray(grid.field_of_view))
         factors = []
         for axis, at in enumerate(grid.coordinates(np)):
             away = (at.reshape(-1) - centre[:, :, axis, None]) / width[..., None]
             factors.append(np.exp(-0.5 * away * away).astype(np.float32))
         factors[0] *= amplitude[..., None].astype(np.float32)
-        first, *others = (xp.asarray(factor) for factor in factors)
+        first, *others = moved(xp, *factors)
         for factor in others[:-1]:
             first = (first[..., None] * factor[:, :, None]).reshape(*first.shape[:2], -1)
-        return _product([first, others[-1]], grid)
+        return _product(first, others[-1], grid)
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoiseField:
+class NoiseField(SmoothField):
     """Gaussian noise of a correlation length: sum_m sqrt(2 / M) cos(k_m.r + phase_m) amplitude.
 
     The wave vectors k are normal of standard deviation 1 / width, so that the mean over samples of
@@ -180,38 +141,24 @@ class NoiseField:
     Source: random Fourier features, Rahimi and Recht, NIPS 2007.
     """
 
-    amplitude: Distribution | float = 1.0
-    width: Distribution | float = 0.1
+    amplitude: Distribution | float = parameter(1.0, quantity=None)
+    width: Distribution | float = ruled(as_length, 0.1)
 
-    def __post_init__(self) -> None:
-        _set_distribution(self, "amplitude")
-        object.__setattr__(self, "width", as_length("width", self.width))
-
-    def draw(
-        self,
-        keys: Keys,
-        grid: Grid,
-        *,
-        progress: Float[np.ndarray, " B"] | None = None,
-        name: str = "field",
-        xp: Any = np,
-    ) -> Float32[Any, "B ..."]:
-        """As of SmoothField."""
-        drawn = self.width.draw(keys[f"{name}.width"], (), progress)  # type: ignore[union-attr]
-        width = length(self.width, drawn, grid)
-        amplitude = self.amplitude.draw(  # type: ignore[union-attr]
-            keys[f"{name}.amplitude"], (), progress
-        )
-        waves = random.normal(keys[f"{name}.waves"], (WAVES, grid.num_axes))
+    def evaluated(self, draws: Draws, grid: Grid, xp: Any) -> Float32[Any, "B ..."]:
+        width = draws.length(self, "width", grid)
+        amplitude = draws.of(self, "amplitude")
+        waves = random.normal(draws.key("waves"), (WAVES, grid.num_axes))
         waves = waves / width.astype(np.float32)[:, None, None]
-        phase = random.uniform(keys[f"{name}.phase"], (WAVES,)).astype(np.float32)
+        phase = random.uniform(draws.key("phase"), (WAVES,)).astype(np.float32)
         pairs = []
         for axis, at in enumerate(grid.coordinates(np)):
             angle = waves[:, :, axis, None] * at.reshape(-1)
             if axis == 0:
                 angle += (2 * math.pi) * phase[..., None]
-            pairs.append((xp.asarray(np.cos(angle)), xp.asarray(np.sin(angle))))
-        height = xp.asarray((amplitude * math.sqrt(2 / WAVES)).astype(np.float32))[:, None, None]
+            pairs.append((np.cos(angle), np.sin(angle)))
+        height = (amplitude * math.sqrt(2 / WAVES)).astype(np.float32)[:, None, None]
+        height, *flat = moved(xp, height, *(part for pair in pairs for part in pair))
+        pairs = list(zip(flat[::2], flat[1::2], strict=True))
         real, imaginary = pairs[0][0] * height, pairs[0][1] * height
         for c, s in pairs[1:-1]:
             c, s = c[:, :, None], s[:, :, None]
@@ -219,11 +166,11 @@ class NoiseField:
             real, imaginary = real * c - imaginary * s, real * s + imaginary * c
         left = xp.concatenate([real, -imaginary], axis=1)
         right = xp.concatenate(pairs[-1], axis=1)
-        return _product([left.reshape(*left.shape[:2], -1), right], grid)
+        return _product(left.reshape(*left.shape[:2], -1), right, grid)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SumOfFields:
+class SumOfFields(SmoothField):
     """The sum of other fields.
 
     Attributes:
@@ -236,19 +183,10 @@ class SumOfFields:
         if not self.fields:
             raise ConfigError("fields", self.fields, "at least one field")
 
-    def draw(
-        self,
-        keys: Keys,
-        grid: Grid,
-        *,
-        progress: Float[np.ndarray, " B"] | None = None,
-        name: str = "field",
-        xp: Any = np,
-    ) -> Float32[Any, "B ..."]:
-        """As of SmoothField."""
+    def evaluated(self, draws: Draws, grid: Grid, xp: Any) -> Float32[Any, "B ..."]:
         total: Any = 0.0
         for n, part in enumerate(self.fields):
-            total = total + part.draw(keys, grid, progress=progress, name=f"{name}.{n}", xp=xp)
+            total = total + part.draw(draws.keys, grid, xp=xp, **draws.part(n))
         return total
 
 
@@ -261,11 +199,9 @@ def moled_b1() -> PolynomialField:
     """
     slope, curve = Normal(mean=0.0, std=0.75), Uniform(low=-0.75, high=0.75)
     terms = {"x": slope, "y": slope, "xy": curve, "xx": curve, "yy": curve, "xxx": curve}
-    return PolynomialField(
-        terms={**terms, "yyy": Uniform(low=-0.5, high=0.5)},
-        peak=Uniform(low=0.0, high=0.5),
-        offset=Uniform(low=0.9, high=1.1),
-    )
+    terms["yyy"] = Uniform(low=-0.5, high=0.5)
+    peak, offset = Uniform(low=0.0, high=0.5), Uniform(low=0.9, high=1.1)
+    return PolynomialField(terms=terms, peak=peak, offset=offset)
 
 
 def moled_b0() -> SumOfFields:
@@ -275,16 +211,10 @@ def moled_b0() -> SumOfFields:
     U(-0.5, 0.5) 1500 Hz on metres, and a bump of +-2.5 uT whose centre lies in the middle 80 % and
     whose standard deviation is 50 to 100 voxels of 0.44 mm.
     """
-    slope = Uniform(low=-750.0, high=750.0)
-    return SumOfFields(
-        fields=(
-            PolynomialField(terms=dict.fromkeys(("x", "y", "xy", "xx", "yy", "xyy", "xxy"), slope)),
-            BumpField(
-                amplitude=Uniform(low=-106.44, high=106.44),
-                width=Uniform(low=22.0, high=44.0, unit="mm"),
-            ),
-        )
-    )
+    slope, width = Uniform(low=-750.0, high=750.0), Uniform(low=22.0, high=44.0, unit="mm")
+    slopes = PolynomialField(terms=dict.fromkeys(("x", "y", "xy", "xx", "yy", "xyy", "xxy"), slope))
+    bump = BumpField(amplitude=Uniform(low=-106.44, high=106.44), width=width)
+    return SumOfFields(fields=(slopes, bump))
 
 
 def normalised(field: Float[Any, "B ..."], low: Any, high: Any) -> Float[Any, "B ..."]:
@@ -299,24 +229,11 @@ def normalised(field: Float[Any, "B ..."], low: Any, high: Any) -> Float[Any, "B
     xp = namespace(field)
     flat = xp.reshape(field, (field.shape[0], -1))
     least, most = xp.min(flat, axis=1), xp.max(flat, axis=1)
-    of = (-1,) + (1,) * (field.ndim - 1)
+    by_sample = (-1,) + (1,) * (field.ndim - 1)
     span = xp.where(most > least, most - least, xp.ones_like(most))
-    low, high = (xp.asarray(x, dtype=field.dtype) + 0 * least for x in (low, high))
-    return xp.reshape(low, of) + (field - xp.reshape(least, of)) * xp.reshape(
-        (high - low) / span, of
-    )
-
-
-def own_kind(value: Any) -> str:
-    from ipads_stream.core.units import dimension
-
-    return dimension(value.unit) if isinstance(value, Distribution) else "number"
-
-
-def _set_distribution(of: Any, name: str) -> None:
-    value = getattr(of, name)
-    found = as_distribution(name, value, within=ANY, quantity=own_kind(value))
-    object.__setattr__(of, name, found)
+    low, high = (as_float(x, field) + 0 * least for x in (low, high))
+    least, low, slope = (xp.reshape(x, by_sample) for x in (least, low, (high - low) / span))
+    return low + (field - least) * slope
 
 
 @lru_cache(maxsize=16)
@@ -335,9 +252,8 @@ def _monomials(terms: tuple[str, ...], grid: Grid) -> Any:
     return np.stack(rows).astype(np.float32)
 
 
-def _product(factors: list[Any], grid: Grid) -> Any:
+def _product(first: Any, last: Any, grid: Grid) -> Any:
     """sum_m first[b, m, i] last[b, m, j], (B, *grid), of (B, M, I) and (B, M, J)."""
-    first, last = factors
     xp = namespace(first, last)
     out = xp.matmul(xp.permute_dims(first, (0, 2, 1)), last)
     return xp.reshape(out, (-1, *grid.shape))

@@ -3,27 +3,24 @@
 Ranges are choices of this project where no source is named.
 """
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float32
 
 from ipads_stream.core.random import Keys
-from ipads_stream.distributions import (
-    DiscreteUniform,
-    Distribution,
-    LogUniform,
-    Mixture,
-    Uniform,
-    as_distribution,
-)
+from ipads_stream.distributions import DiscreteUniform, Distribution, LogUniform, Mixture, Uniform
+from ipads_stream.distributions.parameters import check_each, parameter
+from ipads_stream.phantoms.draws import Draws, Step
 from ipads_stream.phantoms.grid import Grid
 from ipads_stream.phantoms.random_shapes import RandomShapes
 from ipads_stream.phantoms.rasterize import rasterized
 from ipads_stream.phantoms.shapes import Shapes
+
+Ends = tuple[float, float]
+Kinds = Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,97 +33,54 @@ class Sources:
     """
 
     shapes: RandomShapes
-    chi_ppm: Distribution | float
+    chi_ppm: Distribution | float = parameter(quantity="ppm", within=(-1e6, 1e6))
 
     def __post_init__(self) -> None:
-        chi = as_distribution("chi_ppm", self.chi_ppm, within=(-1e6, 1e6), quantity="ppm")
-        object.__setattr__(self, "chi_ppm", chi)
+        check_each(self)
 
     def draw(
-        self,
-        keys: Keys,
-        grid: Grid,
-        *,
-        progress: Float[np.ndarray, " B"] | None = None,
-        name: str = "sources",
+        self, keys: Keys, grid: Grid, *, progress: Step = None, name: str = "sources"
     ) -> tuple[Shapes, Float32[np.ndarray, "B S"]]:
-        """Shapes and the susceptibility of each, ppm.
-
-        Args:
-            keys: of B samples.
-            grid: whose field of view they lie in.
-            progress: global sample indices, for distributions that change over training.
-            name: before the names of the random streams.
-        """
-        drawn = self.shapes.draw(keys, grid, progress=progress, name=name)
-        chi = self.chi_ppm.draw(  # type: ignore[union-attr]
-            keys[f"{name}.chi_ppm"], (drawn.num_shapes,), progress
-        )
-        return drawn, chi.astype(np.float32)
+        """Shapes and the susceptibility of each, ppm; the arguments are those of draws.py."""
+        shapes = self.shapes.draw(keys, grid, progress=progress, name=name)
+        draws = Draws(keys, progress, name)
+        return shapes, draws.float32(self, "chi_ppm", shapes.num_shapes)
 
     def maps(
-        self,
-        keys: Keys,
-        grid: Grid,
-        *,
-        progress: Float[np.ndarray, " B"] | None = None,
-        name: str = "sources",
-        xp: Any = np,
+        self, keys: Keys, grid: Grid, *, progress: Step = None, name: str = "sources", xp: Any = np
     ) -> Float32[Any, "B ..."]:
-        """Susceptibility in ppm, added where sources overlap, (B, *grid.shape).
-
-        Args:
-            keys, grid, progress, name: as of draw.
-            xp: array library that computes: numpy or cupy.
-        """
+        """Susceptibility in ppm, added where sources overlap, (B, *grid.shape); as draw."""
         shapes, chi = self.draw(keys, grid, progress=progress, name=name)
         return rasterized(shapes, chi[..., None], grid, rule="add", xp=xp)[:, 0]
 
 
 def lesions() -> Sources:
     """Haemorrhages (paramagnetic) and calcifications (diamagnetic), 2 to 12 mm in radius."""
-    return Sources(
-        shapes=RandomShapes(
-            number=DiscreteUniform(low=1, high=6),
-            size=LogUniform(low=2.0, high=12.0, unit="mm"),
-            aspect=Uniform(low=0.5, high=1.0),
-            position=Uniform(low=-0.6, high=0.6),
-            kinds={"blob": 2, "ellipse": 1},
-        ),
-        chi_ppm=Mixture(
-            components=(
-                Uniform(low=0.1, high=1.5, unit="ppm"),
-                Uniform(low=-2.0, high=-0.2, unit="ppm"),
-            ),
-            weights=(2.0, 1.0),
-            unit="ppm",
-        ),
-    )
+    shapes = _shapes((1, 6), (2.0, 12.0), (0.5, 1.0), 0.6, {"blob": 2, "ellipse": 1})
+    blood, lime = Uniform(low=0.1, high=1.5, unit="ppm"), Uniform(low=-2.0, high=-0.2, unit="ppm")
+    chi_ppm = Mixture(components=(blood, lime), weights=(2.0, 1.0), unit="ppm")
+    return Sources(shapes=shapes, chi_ppm=chi_ppm)
 
 
 def vessels() -> Sources:
     """Veins, curved, half lengths 10 to 40 mm; deoxygenated blood is paramagnetic."""
-    return Sources(
-        shapes=RandomShapes(
-            number=DiscreteUniform(low=5, high=25),
-            size=LogUniform(low=10.0, high=40.0, unit="mm"),
-            aspect=Uniform(low=0.1, high=0.4),
-            position=Uniform(low=-0.8, high=0.8),
-            kinds={"vessel": 1},
-        ),
-        chi_ppm=Uniform(low=0.1, high=0.5, unit="ppm"),
-    )
+    shapes = _shapes((5, 25), (10.0, 40.0), (0.1, 0.4), 0.8, {"vessel": 1})
+    return Sources(shapes=shapes, chi_ppm=Uniform(low=0.1, high=0.5, unit="ppm"))
 
 
 def spio_spots() -> Sources:
     """Spots of superparamagnetic iron oxide, 0.5 to 6 mm in radius."""
-    return Sources(
-        shapes=RandomShapes(
-            number=DiscreteUniform(low=1, high=12),
-            size=LogUniform(low=0.5, high=6.0, unit="mm"),
-            aspect=Uniform(low=0.4, high=1.0),
-            position=Uniform(low=-0.7, high=0.7),
-            kinds={"ellipse": 2, "blob": 2, "gaussian": 1, "cylinder": 1},
-        ),
-        chi_ppm=LogUniform(low=0.2, high=20.0, unit="ppm"),
+    kinds = {"ellipse": 2, "blob": 2, "gaussian": 1, "cylinder": 1}
+    shapes = _shapes((1, 12), (0.5, 6.0), (0.4, 1.0), 0.7, kinds)
+    return Sources(shapes=shapes, chi_ppm=LogUniform(low=0.2, high=20.0, unit="ppm"))
+
+
+def _shapes(number: Ends, size_mm: Ends, aspect: Ends, edge: float, kinds: Kinds) -> RandomShapes:
+    """Shapes of ranges of number, size and aspect, up to an edge of the field of view."""
+    return RandomShapes(
+        number=DiscreteUniform(low=int(number[0]), high=int(number[1])),
+        size=LogUniform(low=size_mm[0], high=size_mm[1], unit="mm"),
+        aspect=Uniform(low=aspect[0], high=aspect[1]),
+        position=Uniform(low=-edge, high=edge),
+        kinds=kinds,
     )

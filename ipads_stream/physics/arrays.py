@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import reprlib
-from collections.abc import Collection
+from collections.abc import Mapping
 from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from ipads_stream.core.backend import device_of, is_cupy, is_numpy, is_torch, namespace
-
-_LIBRARIES = {"NumPy": is_numpy, "CuPy": is_cupy, "torch": is_torch}
-
-
-def as_float(x: Any, like: Any) -> Any:
-    """x as an array of the library, floating dtype and device of another, differentiable.
-
-    Args:
-        x: a number, numbers in a sequence, a NumPy array, or an array of that library.
-        like: floating array.
-    """
-    xp = namespace(like)
-    if hasattr(x, "shape") and not is_numpy(x):
-        return xp.astype(x, like.dtype)
-    return xp.asarray(x, dtype=like.dtype, device=device_of(like))
+from ipads_stream.core.backend import (
+    device_of,
+    interned,
+    is_cupy,
+    is_numpy,
+    is_torch,
+    kept,
+    namespace,
+)
 
 
 def is_array(x: Any) -> bool:
@@ -32,44 +24,81 @@ def is_array(x: Any) -> bool:
     return hasattr(x, "shape") and not isinstance(x, np.generic)
 
 
-def check_arrays(named: dict[str, Any], numbers: Collection[str] = ()) -> None:
-    """Refuse what is neither an array nor, where it may be one, a number; None is left out.
+def as_sequence(x: Any) -> Any:
+    """x, a list or tuple of numbers, as an array of NumPy in float64; all else as it is."""
+    return np.asarray(x, float) if isinstance(x, list | tuple) else x
 
-    Args:
-        named: arguments by name.
-        numbers: names of those that may be numbers.
 
-    Raises:
-        TypeError: names the argument, its value, its type and what is allowed.
+def as_float(x: Any, like: Any, kind: str | None = None) -> Any:
+    """x in the library, device and floating dtype (or ``kind``) of another, differentiable."""
+    xp = namespace(like)
+    dtype = like.dtype if kind is None else getattr(xp, kind)
+    if is_array(x) and not is_numpy(x):
+        return xp.astype(x, dtype, copy=False)
+    if is_cupy(like) and not is_array(x) and isinstance(x, Real):
+        return kept(interned(np.asarray(x, float)), xp, dtype)
+    return xp.asarray(x, dtype=dtype, device=device_of(like))
+
+
+def as_constant(x: np.ndarray, like: Any) -> Any:
+    """x of NumPy, which is the same array each time, as :func:`as_float` has it; on a GPU kept."""
+    return kept(x, namespace(like), like.dtype) if is_cupy(like) else as_float(x, like)
+
+
+def as_float64(x: Any, like: Any) -> Any:
+    """x as :func:`as_float` has it, in float64."""
+    return as_float(x, like, "float64")
+
+
+def precision(x: Any) -> str:
+    """The name of the dtype of an array, such as "float32"."""
+    return str(x.dtype).rpartition(".")[2]
+
+
+def complex_of(kind: str) -> str:
+    """The name of the complex dtype of the precision of a real one."""
+    return {"float32": "complex64", "float64": "complex128"}[kind]
+
+
+def phasor(xp: Any, modulus: Any, turns: Any, kind: str | None = None) -> Any:
+    """modulus exp(2 pi i turns), in which whole turns cost no digits, of a complex dtype kind."""
+    angle = 2 * np.pi * (turns - xp.round(turns))
+    real, imaginary = modulus * xp.cos(angle), modulus * xp.sin(angle)
+    dtype = getattr(xp, kind or complex_of(precision(modulus)))
+    return xp.astype(real, dtype) + 1j * xp.astype(imaginary, dtype)
+
+
+def rotated(xp: Any, m: Any, angle: Any) -> tuple[Any, ...]:
+    """Vectors after a rotation, right-handed, by Rodrigues' formula; smooth at no rotation as well.
+
+    m, angle: three components each, arrays that broadcast; angles in rad.
     """
-    for name, x in named.items():
-        number = name in numbers
-        if x is None or is_array(x) or (number and isinstance(x, Real)):
-            continue
-        allowed = f"{'a number or ' if number else ''}an array of NumPy, CuPy or torch"
-        raise TypeError(f"{name}={reprlib.repr(x)} ({type(x).__name__}): {allowed} is allowed")
+    square = angle[0] ** 2 + angle[1] ** 2 + angle[2] ** 2
+    small = square < 1e-4
+    size = xp.sqrt(xp.where(small, xp.ones_like(square), square))
+    # 1 - cos is 2 sin^2: no difference of nearly equal numbers.
+    a = xp.where(small, 1 - square / 6 * (1 - square / 20 * (1 - square / 42)), xp.sin(size) / size)
+    series = 0.5 - square / 24 * (1 - square / 30 * (1 - square / 56))
+    b = xp.where(small, series, 2 * (xp.sin(0.5 * size) / size) ** 2)
+    once = tuple(angle[i - 2] * m[i - 1] - angle[i - 1] * m[i - 2] for i in range(3))
+    twice = tuple(angle[i - 2] * once[i - 1] - angle[i - 1] * once[i - 2] for i in range(3))
+    return tuple(m[i] + a * once[i] + b * twice[i] for i in range(3))
 
 
-def check_one_library(named: dict[str, Any]) -> None:
-    """Refuse arrays of several libraries; numbers go with any.
+def host(x: Any) -> np.ndarray | None:
+    """The values of x in NumPy; None where they are hidden, as in vmap or in a compiled graph."""
+    if is_cupy(x):
+        return x.get()
+    if is_torch(x):
+        from ipads_stream.core.handover import is_traced
 
-    Args:
-        named: arguments by name.
-
-    Raises:
-        TypeError: names the arguments and their libraries.
-    """
-    found: dict[str, list[str]] = {}
-    for name, x in named.items():
-        if is_array(x):
-            found.setdefault(_library(x), []).append(name)
-    if len(found) > 1:
-        given = "; ".join(f"{', '.join(names)}: {library}" for library, names in found.items())
-        raise TypeError(f"{given}; arrays of one library are allowed")
+        plain = x.detach()
+        return None if is_traced(plain) else plain.cpu().numpy()
+    return np.asarray(x)
 
 
-def _library(x: Any) -> str:
-    for name, belongs in _LIBRARIES.items():
-        if belongs(x):
-            return name
-    return type(x).__module__.partition(".")[0]
+def on_host(named: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Those arguments, by name, whose values can be looked at without stopping a GPU."""
+    near = {name: x for name, x in named.items() if not is_cupy(x)}
+    seen = {name: host(x) for name, x in near.items() if not (is_torch(x) and x.is_cuda)}
+    return {name: x for name, x in seen.items() if x is not None}

@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Complex, Float
 
 from ipads_stream.core.backend import device_of, is_numpy, namespace
-from ipads_stream.physics.epg_arguments import host
+from ipads_stream.physics.arguments import Range, check_shape, common_shape, numbers_of
+from ipads_stream.physics.arrays import host, is_array, precision
 
 _SHARE = 0.05  # of a unit vector: parameters with less of a combination are not named
 
@@ -39,30 +40,18 @@ def fisher_information(
     Source: Kay, Fundamentals of statistical signal processing: estimation theory, 1993, Eqs. (3.31)
     and (15.52).
     """
-    xp = namespace(jacobian)
+    xp, shape = namespace(jacobian), tuple(jacobian.shape)
     if jacobian.ndim < 2:
-        raise ValueError(f"jacobian of shape {tuple(jacobian.shape)}: (*batch, samples, P) is "
-                         "allowed")  # fmt: skip
+        raise ValueError(f"jacobian of shape {shape}: (*batch, samples, P) is allowed")
     _check_finite("jacobian", jacobian, ("sample", "parameter"))
-    if is_numpy(sigma) or not hasattr(sigma, "shape"):
-        values = np.asarray(sigma, float)
-        bad = ~(np.isfinite(values) & (values > 0))
-        if bad.any():
-            raise ValueError(f"sigma={values[bad].flat[0]}: a positive and finite standard "
-                             "deviation is allowed")  # fmt: skip
+    if is_numpy(sigma) or not is_array(sigma):
+        Range(noun="standard deviation", positive=True)("sigma", np.asarray(sigma, float))
     spread: Any = sigma
     if hasattr(sigma, "shape") and len(sigma.shape):
-        try:
-            np.broadcast_shapes(tuple(sigma.shape), tuple(jacobian.shape[:-1]))
-        except ValueError as error:
-            raise ValueError(
-                f"sigma of shape {tuple(sigma.shape)}: one that fits the samples, "
-                f"{tuple(jacobian.shape[:-1])}, is allowed"
-            ) from error
+        common_shape({"sigma": sigma, "jacobian without its last axis": jacobian[..., 0]})
         spread = spread[..., None]
-    parts = [jacobian]
-    if xp.isdtype(jacobian.dtype, "complex floating"):
-        parts = [xp.real(jacobian), xp.imag(jacobian)]
+    is_complex = xp.isdtype(jacobian.dtype, "complex floating")
+    parts = [xp.real(jacobian), xp.imag(jacobian)] if is_complex else [jacobian]
     if is_numpy(spread):
         spread = xp.asarray(spread, dtype=parts[0].dtype, device=device_of(jacobian))
     scaled = xp.concat([part / spread for part in parts], axis=-2)
@@ -94,16 +83,12 @@ def bound(
     num = fisher.shape[-1]
     unit = xp.eye(num, dtype=fisher.dtype, device=device_of(fisher))
     if prior is not None:
+        spread: Any = prior
         if not hasattr(prior, "shape") or is_numpy(prior):
             values = np.asarray(prior, float)
-            if values.shape != (num,):
-                raise ValueError(f"prior of shape {values.shape}: ({num},) is allowed")
-            if not np.all(values > 0):
-                wrong = values[~(values > 0)].flat[0]
-                raise ValueError(f"prior={wrong}: a positive standard deviation is allowed")
-            spread: Any = xp.asarray(values, dtype=fisher.dtype, device=device_of(fisher))
-        else:
-            spread = prior
+            check_shape("prior", values, (num,))
+            Range(noun="standard deviation", positive=True, infinite=True)("prior", values)
+            spread = xp.asarray(values, dtype=fisher.dtype, device=device_of(fisher))
         fisher = fisher + unit / (spread * spread)
     _check_definite(fisher)
     size = xp.sqrt(xp.sum(fisher * unit, axis=-1))  # units of the parameters differ by decades
@@ -111,13 +96,28 @@ def bound(
     return xp.sqrt(xp.sum(inverse * unit, axis=-1)) / size
 
 
+def bound_or_infinite(fisher: Float[np.ndarray, "B P P"]) -> Float[np.ndarray, "B P"]:
+    """As :func:`bound`, and inf for all parameters of a member whose information is singular.
+
+    Args:
+        fisher: I, NumPy, (B, P, P).
+    """
+    try:
+        return bound(fisher)
+    except np.linalg.LinAlgError:
+        if len(fisher) == 1:
+            return np.full(fisher.shape[:2], np.inf)
+        half = len(fisher) // 2
+        return np.concatenate([bound_or_infinite(part) for part in (fisher[:half], fisher[half:])])
+
+
 def _check_finite(name: str, x: Any, axes: tuple[str, str]) -> np.ndarray | None:
     """The values on the host, None where torch hides them; refuses what is not finite."""
     values = host(x)
     if values is not None and not np.isfinite(values).all():
         *member, i, j = (int(n) for n in np.argwhere(~np.isfinite(values))[0])
-        of = f", member {tuple(member)}" if member else ""
-        raise ValueError(f"{name}={values[(*member, i, j)]} of {axes[0]} {i}, {axes[1]} {j}{of}: "
+        at = f", member {tuple(member)}" if member else ""
+        raise ValueError(f"{name}={values[(*member, i, j)]} of {axes[0]} {i}, {axes[1]} {j}{at}: "
                          "a finite number is allowed")  # fmt: skip
     return values
 
@@ -174,34 +174,26 @@ def identifiable(
         raise ValueError(f"names={list(names)}: {num} names are needed")
     if scale is not None and (len(scale) != num or not all(0 < x < float("inf") for x in scale)):
         raise ValueError(f"scale={list(scale)}: {num} positive and finite sizes are needed")
-    xp = namespace(fisher)
     if tolerance is None:
-        tolerance = 1e-12 if fisher.dtype == xp.float64 else 1e-6
-    matrices = xp.reshape(fisher, (-1, num, num))
-    if not bool(xp.all(xp.isfinite(matrices))):
+        tolerance = 1e-12 if precision(fisher) == "float64" else 1e-6
+    matrices = numbers_of("fisher", fisher).reshape(-1, num, num)
+    if not np.isfinite(matrices).all():
         raise ValueError("fisher: a member is not finite, finite numbers are needed")
-    unit = xp.eye(num, dtype=fisher.dtype, device=device_of(fisher))
-    diagonal = xp.sum(matrices * unit, axis=-1)
-    if scale is None:
-        size = xp.where(diagonal > 0, diagonal, xp.ones_like(diagonal)) ** -0.5
-    else:
-        size = xp.asarray(list(scale), dtype=fisher.dtype, device=device_of(fisher))
-        size = xp.broadcast_to(size, diagonal.shape)
-    values, vectors = xp.linalg.eigh(matrices * size[:, :, None] * size[:, None, :])
+    diagonal = np.einsum("nii->ni", matrices)
+    size = np.where(diagonal > 0, diagonal, 1.0) ** -0.5
+    if scale is not None:
+        size = np.broadcast_to(np.asarray(scale, float), diagonal.shape)
+    values, vectors = np.linalg.eigh(matrices * size[:, :, None] * size[:, None, :])
     singular = values[:, 0] <= tolerance * values[:, -1]
-    count = int(xp.sum(xp.astype(singular, xp.int64)))
-    if not count:
+    if not singular.any():
         return
-    member = int(xp.argmax(xp.astype(singular, xp.int64)))
-    weights = [float(vectors[member, i, 0]) for i in range(num)]
-    share = float(values[member, 0]) / (float(values[member, -1]) or 1.0)
-    kept = [(w, name) for w, name in zip(weights, names, strict=True) if abs(w) > _SHARE]
-    units = [float(x) for x in size[member, :]]
-    steps = dict(zip(names, units, strict=True))
-    change = ", ".join(f"{name} by {w * steps[name]:+.3g}" for w, name in kept)
+    member = int(np.argmax(singular))
+    share = values[member, 0] / (values[member, -1] or 1.0)
+    steps = zip(names, vectors[member, :, 0], size[member], strict=True)
+    changes = {name: weight * unit for name, weight, unit in steps if abs(weight) > _SHARE}
     raise ValueError(
-        f"{', '.join(name for _, name in kept)}: not identifiable in {count} of "
-        f"{matrices.shape[0]} members; the signal stays as it is when one changes {change} "
-        f"(information {share:.1e} of the best known combination, more than {tolerance:.1e} is "
-        "needed)"
+        f"{', '.join(changes)}: not identifiable in {singular.sum()} of {len(matrices)} members; "
+        "the signal stays as it is when one changes "
+        f"{', '.join(f'{name} by {step:+.3g}' for name, step in changes.items())} (information "
+        f"{share:.1e} of the best known combination, more than {tolerance:.1e} is needed)"
     )

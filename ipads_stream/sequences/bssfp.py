@@ -1,13 +1,12 @@
 """Balanced steady-state free precession: every gradient wound back within each TR."""
 
-from __future__ import annotations
-
 import math
 
+from ipads_stream.core.fields import Whole
 from ipads_stream.sequences import encoding, gradients
-from ipads_stream.sequences.block import Block
-from ipads_stream.sequences.ready import check_dummies, check_size, ready
-from ipads_stream.sequences.scanner import Scanner
+from ipads_stream.sequences.events import Block
+from ipads_stream.sequences.ready import MOST_LINES, check_size, ready
+from ipads_stream.sequences.scanner import HUMAN, Scanner
 from ipads_stream.sequences.sequence import Sequence
 
 
@@ -22,7 +21,7 @@ def bssfp(
     dwell: float = 20e-6,
     increment: float = math.pi,
     num_dummies: int = 0,
-    scanner: Scanner | None = None,
+    scanner: Scanner = HUMAN,
 ) -> Sequence:
     """The lines of an image in ascending order, TE = TR / 2, after a pulse of flip / 2.
 
@@ -30,22 +29,13 @@ def bssfp(
     a TR before pulse 0.
 
     Args:
-        fov: m, square.
-        matrix: samples of a line, and lines.
-        thickness: of the slice, m; None: everything is excited.
         flip: rad.
         TR: s; met to 10 us.
-        dwell: time between samples, s.
         increment: of the phase from pulse to pulse, rad; pi: alternating.
         num_dummies: repetitions without readout before the first line.
-        scanner: whose limits hold; None: a human one of 3 T.
-
-    Raises:
-        ConfigError: a value that the scanner cannot play, by name.
     """
-    scanner = scanner or Scanner()
     check_size({"matrix": matrix}, matrix, matrix)
-    check_dummies(num_dummies)
+    Whole(low=0, high=MOST_LINES)("num_dummies", num_dummies)
     pulse = encoding.selection(flip, thickness, scanner, duration=1e-3, time_bandwidth=2.0)
     start = encoding.selection(flip / 2, thickness, scanner, duration=1e-3, time_bandwidth=2.0)
     line = encoding.readout(fov, matrix, dwell, scanner)
@@ -70,9 +60,4 @@ def bssfp(
             Block(before),
             Block(winding, gx=gx, gy=back[y], gz=gz),
         ]
-    return Sequence(
-        encoding.without_empty(blocks),
-        name="bssfp",
-        scanner=scanner,
-        definitions={**encoding.geometry(fov, thickness), "TR": TR},
-    )
+    return encoding.assembled("bssfp", blocks, scanner, fov, thickness, {"TR": TR})

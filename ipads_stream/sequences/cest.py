@@ -1,18 +1,16 @@
 """CEST: a train of saturation pulses off resonance, then a single-shot image, per offset."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 
 from ipads_stream.core.constants import GAMMA_1H, GAMMA_BAR_1H
 from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.fields import Number
 from ipads_stream.sequences import encoding, pulses
-from ipads_stream.sequences.block import Block
 from ipads_stream.sequences.epi import epi
-from ipads_stream.sequences.events import RF
+from ipads_stream.sequences.events import RF, Block
 from ipads_stream.sequences.ready import check_size, ready
-from ipads_stream.sequences.scanner import Scanner
+from ipads_stream.sequences.scanner import HUMAN, Scanner
 from ipads_stream.sequences.sequence import Sequence
 
 
@@ -34,7 +32,7 @@ def cest(
     TE: float = 30e-3,
     dwell: float = 4e-6,
     spoiling: float = 4.0,
-    scanner: Scanner | None = None,
+    scanner: Scanner = HUMAN,
 ) -> Sequence:
     """For each offset: recovery, a train of pulses, a spoiler, a single-shot gradient-echo EPI.
 
@@ -48,20 +46,11 @@ def cest(
         number: of pulses.
         shape: "block" or "gaussian".
         recovery: before the train, s.
-        fov, matrix, thickness, flip, TE, dwell: of the image, as of epi.
-        spoiling: turns of the phase over the slice, or over a pixel where there is none.
-        scanner: whose limits hold; None: a human one of 3 T.
-
-    Raises:
-        ConfigError: a value that the scanner cannot play, by name.
+        flip, TE: of the image, as of epi.
     """
-    scanner = scanner or Scanner()
     offsets = [3.5] if offsets_ppm is None else list(offsets_ppm)
-    if not offsets:
-        raise ConfigError("offsets_ppm", offsets_ppm, "one finite number or more")
     for name, value in {"B0": B0, "amplitude": amplitude}.items():
-        if not value > 0:
-            raise ConfigError(name, value, "a number above 0 T")
+        Number(above=0.0)(name, value)
     check_size({"number": number}, len(offsets) * number, 1)
     check_size({"matrix": matrix}, len(offsets) * matrix, matrix)
     least = scanner.rf_dead_time + scanner.rf_ringdown_time
@@ -75,27 +64,17 @@ def cest(
     pulse = _pulse(shape, amplitude, duration, scanner)
     # Each block is pulse and gap, so that the last gap precedes the spoiler as all others do.
     length = encoding.spare("duration", duration + gap, 0.0, scanner)
-    rest = Block(encoding.spare("recovery", recovery, 0.0, scanner))
+    recovering = Block(encoding.spare("recovery", recovery, 0.0, scanner))
     blocks: list[Block] = []
     for offset in offsets:
         frequency = offset * 1e-6 * GAMMA_BAR_1H * B0
-        blocks += [rest, *_train(pulse, frequency, number, length)]
+        blocks.append(recovering)
+        for n in range(number):
+            phase = -2 * math.pi * math.fmod(frequency * n * length, 1.0)
+            blocks.append(Block(length, rf=replace(pulse, frequency=frequency, phase=phase)))
         blocks += [crush, *image.blocks, crush]
-    return Sequence(
-        encoding.without_empty(blocks),
-        name="cest",
-        scanner=scanner,
-        definitions={**encoding.geometry(fov, thickness), "TE": TE, "Offsets_ppm": offsets},
-    )
-
-
-def _train(pulse: RF, frequency: float, number: int, length: float) -> list[Block]:
-    """Pulses in the phase of a continuous wave, one every length (s)."""
-    turns = [math.fmod(frequency * n * length, 1.0) for n in range(number)]
-    return [
-        Block(length, rf=replace(pulse, frequency=frequency, phase=-2 * math.pi * turn))
-        for turn in turns
-    ]
+    definitions = {"TE": TE, "Offsets_ppm": offsets}
+    return encoding.assembled("cest", blocks, scanner, fov, thickness, definitions)
 
 
 def _pulse(shape: str, amplitude: float, duration: float, scanner: Scanner) -> RF:

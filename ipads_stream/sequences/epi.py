@@ -4,33 +4,26 @@ Lobes of alternating sign follow each other without a gap; the blips between the
 ramps, half in the block before and half in the block after.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from ipads_stream.core.constants import GAMMA_BAR_1H
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.sequences import encoding, gradients
-from ipads_stream.sequences.block import Block
-from ipads_stream.sequences.events import Gradient
+from ipads_stream.sequences.events import Block, Gradient
 from ipads_stream.sequences.ready import check_size, ready
-from ipads_stream.sequences.scanner import Scanner, ceil_to
+from ipads_stream.sequences.scanner import HUMAN, Scanner, ceil_to
 from ipads_stream.sequences.sequence import Sequence
 
 
 @dataclass(frozen=True, eq=False)
 class Train:
-    """Lobes and blips.
+    """Lobes and blips, a block for every line.
 
-    Attributes:
-        blocks: one per line.
-        areas: along x and y that lead to the first sample's line from the centre, T s/m.
-        centre: time of k = 0 from the start of the train, s.
-        spacing: of echoes, s.
+    areas: along x and y from the centre to the first sample's line, T s/m; centre: time of k = 0
+    from the start of the train, s; spacing: of echoes, s.
     """
 
     blocks: tuple[Block, ...]
@@ -47,25 +40,13 @@ class Train:
         gx, gy, gz = gradients.together([*self.areas, rephasing], scanner)
         return scanner.block(gx=gx, gy=gy, gz=gz if rephasing else None)
 
-    def definitions(self, fov: float, thickness: float | None, TE: float) -> dict[str, Any]:
-        """What a file is to know of the sequence."""
-        return {**encoding.geometry(fov, thickness), "TE": TE, "EchoSpacing": self.spacing}
-
 
 def epi_train(
     fov: float, matrix: int, dwell: float, scanner: Scanner, *, blip: float | None = None
 ) -> Train:
-    """The readout of an image in ascending lines; odd lines run backwards.
+    """The readout of an image in ascending lines, 1 / fov or an area ``blip`` (T s/m) apart.
 
-    Args:
-        fov: m, square.
-        matrix: samples of a line, and lines.
-        dwell: time between samples, s.
-        scanner: whose limits hold.
-        blip: area from line to line, T s/m; None: that of lines 1 / fov apart.
-
-    Raises:
-        ConfigError: what the scanner cannot play, by name.
+    Odd lines run backwards.
     """
     line = encoding.readout(fov, matrix, dwell, scanner)
     spacing, ramp = line.gx.stop, float(line.gx.times[1])
@@ -76,21 +57,16 @@ def epi_train(
         allowed = f"less, so that a blip of {half} s rides on a ramp of {ramp} s"
         raise ConfigError("dwell", dwell, allowed)
     peak = step / half
-    up = (spacing - half, spacing), (0.0, peak)
-    down = (0.0, half), (peak, 0.0)
-    both = (*down[0], *up[0]), (*down[1], *up[1])
-    first, last, between = (Gradient(np.array(t), np.array(g)) for t, g in (up, down, both))
+    times, heights = np.array([0.0, half, spacing - half, spacing]), np.array([peak, 0, 0, peak])
+    between = Gradient(times, heights)
+    last, first = Gradient(times[:2], heights[:2]), Gradient(times[2:], heights[2:])
+    blips = [first, *[between] * (matrix - 2), last] if matrix > 1 else [None]
     # Backwards, sample matrix - 1 - n must stand where sample n does forwards.
-    backward = line.gx.scaled(-1.0)
-    mirrored = spacing - line.adc.stop
-    adc = encoding.ADC(matrix, dwell, round(mirrored, 9))
+    adc = encoding.ADC(matrix, dwell, round(spacing - line.adc.stop, 9))
+    lobes = [(line.gx, line.adc), (line.gx.scaled(-1.0), adc)]
     blocks = []
-    for y in range(matrix):
-        gy: Gradient | None = first if y == 0 else last if y == matrix - 1 else between
-        if matrix == 1:
-            gy = None
-        forward = y % 2 == 0
-        gx, window = (line.gx, line.adc) if forward else (backward, adc)
+    for y, gy in enumerate(blips):
+        gx, window = lobes[y % 2]
         blocks.append(Block(spacing, gx=gx, gy=gy, adc=window))
     centre = (matrix // 2) * spacing + line.centre
     areas = (-0.5 * line.gx.area, -(matrix // 2) * step)
@@ -106,23 +82,14 @@ def epi(
     flip: float = math.pi / 2,
     TE: float = 30e-3,
     dwell: float = 4e-6,
-    scanner: Scanner | None = None,
+    scanner: Scanner = HUMAN,
 ) -> Sequence:
     """Single-shot gradient-echo EPI.
 
     Args:
-        fov: m, square.
-        matrix: samples of a line, and lines.
-        thickness: of the slice, m; None: everything is excited.
         flip: rad.
         TE: of the line through the centre, s; met to 5 us.
-        dwell: time between samples, s.
-        scanner: whose limits hold; None: a human one of 3 T.
-
-    Raises:
-        ConfigError: a value that the scanner cannot play, by name.
     """
-    scanner = scanner or Scanner()
     check_size({"matrix": matrix}, matrix, matrix)
     excitation = encoding.selection(flip, thickness, scanner)
     train = epi_train(fov, matrix, dwell, scanner)
@@ -130,12 +97,8 @@ def epi(
     used = excitation.after + prephase.duration + train.centre
     wait = Block(encoding.spare("TE", TE, used, scanner))
     blocks = (excitation.block(), prephase, wait, *train.blocks)
-    return Sequence(
-        encoding.without_empty(blocks),
-        name="epi",
-        scanner=scanner,
-        definitions=train.definitions(fov, thickness, TE),
-    )
+    definitions = {"TE": TE, "EchoSpacing": train.spacing}
+    return encoding.assembled("epi", blocks, scanner, fov, thickness, definitions)
 
 
 @ready
@@ -149,24 +112,14 @@ def spin_echo_epi(
     crushing: float = 4.0,
     TE: float = 80e-3,
     dwell: float = 4e-6,
-    scanner: Scanner | None = None,
+    scanner: Scanner = HUMAN,
 ) -> Sequence:
     """Single-shot EPI around a spin echo.
 
     Args:
-        fov: m, square.
-        matrix: samples of a line, and lines.
-        thickness: of the slice, m; None: both pulses act everywhere.
-        flip, refocusing: angles, rad.
-        crushing: turns of the phase by each crusher over the slice, or over a pixel; 0: none.
+        flip: rad.
         TE: of the spin echo and of the line through the centre, s; met to 10 us.
-        dwell: time between samples, s.
-        scanner: whose limits hold; None: a human one of 3 T.
-
-    Raises:
-        ConfigError: a value that the scanner cannot play, by name.
     """
-    scanner = scanner or Scanner()
     check_size({"matrix": matrix}, matrix, matrix)
     excitation = encoding.selection(flip, thickness, scanner)
     pulse = encoding.selection(refocusing, thickness, scanner, use="refocusing")
@@ -177,16 +130,10 @@ def spin_echo_epi(
     prephase = train.prephase(scanner)
     before = excitation.after + rephase.duration + crusher.duration + pulse.centre
     after = pulse.after + crusher.duration + prephase.duration + train.centre
-    encoding.spare("TE", TE, 2 * max(before, after), scanner)
-    first = Block(encoding.spare("TE", 0.5 * TE, before, scanner))
-    second = Block(encoding.spare("TE", 0.5 * TE, after, scanner))
+    first, second = encoding.halves(TE, before, after, scanner)
     blocks = (
         excitation.block(), rephase, first, crusher, pulse.block(math.pi / 2), crusher,
         second, prephase, *train.blocks,
     )  # fmt: skip
-    return Sequence(
-        encoding.without_empty(blocks),
-        name="spin_echo_epi",
-        scanner=scanner,
-        definitions=train.definitions(fov, thickness, TE),
-    )
+    definitions = {"TE": TE, "EchoSpacing": train.spacing}
+    return encoding.assembled("spin_echo_epi", blocks, scanner, fov, thickness, definitions)

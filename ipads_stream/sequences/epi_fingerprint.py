@@ -1,18 +1,17 @@
 """EPI fingerprinting: flip angle, TE and TR vary from frame to frame, each a single-shot image."""
 
-from __future__ import annotations
-
 import math
+from typing import Any
 
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.sequences import encoding
-from ipads_stream.sequences.block import Block
 from ipads_stream.sequences.epi import epi
+from ipads_stream.sequences.events import Block
 from ipads_stream.sequences.ready import check_size, ready
-from ipads_stream.sequences.scanner import Scanner
+from ipads_stream.sequences.scanner import HUMAN, Scanner
 from ipads_stream.sequences.sequence import Sequence
 
-# 25 frames: the number is DRONE's, the schedule ours. TE varies, or T2* could not be told.
+# 25 frames: the number is DRONE's, the schedule ours. TE varies, so that T2* is encoded.
 FLIPS = tuple(math.radians(30 + 25 * math.sin(2 * math.pi * n / 25)) for n in range(25))
 TES = tuple(25e-3 + 1e-3 * ((7 * n) % 25) for n in range(25))
 TRS = tuple(120e-3 + 4e-3 * ((11 * n) % 25) for n in range(25))
@@ -30,62 +29,38 @@ def epi_fingerprint(
     TI: float = 20e-3,
     dwell: float = 4e-6,
     spoiling: float = 4.0,
-    scanner: Scanner | None = None,
+    scanner: Scanner = HUMAN,
 ) -> Sequence:
     """An adiabatic inversion, then a single-shot gradient-echo EPI per frame, spoiled.
 
     Args:
-        fov: m, square.
-        matrix: samples of a line, and lines.
-        thickness: of the slice, m; None: everything is excited.
         flips: rad, one per frame; None: a sine between 5 and 55 degrees.
         TEs, TRs: s, one per frame; met to 5 us; None: 25 to 49 ms and 120 to 216 ms.
         TI: from the inversion's centre to the first excitation's, s; met to 10 us.
-        dwell: time between samples, s.
-        spoiling: turns of the phase over the slice, or over a pixel where there is none.
-        scanner: whose limits hold; None: a human one of 3 T.
-
-    Raises:
-        ConfigError: a value that the scanner cannot play, by name.
 
     Source: Cohen, Zhu, Rosen, MR fingerprinting deep reconstruction network (DRONE), Magnetic
     Resonance in Medicine 80(3), 2018: 25 frames. Its schedule was not published in what was read.
     """
-    scanner = scanner or Scanner()
-    angles, TEs, TRs = (
-        list(ours) if given is None else list(given)
-        for given, ours in ((flips, FLIPS), (TEs, TES), (TRs, TRS))
-    )
+    angles = list(FLIPS if flips is None else flips)
+    TEs, TRs = list(TES if TEs is None else TEs), list(TRS if TRs is None else TRs)
     if not (len(angles) == len(TEs) == len(TRs) > 0):
         sizes = (len(angles), len(TEs), len(TRs))
         raise ConfigError("flips, TEs, TRs", sizes, "as many of each, at least one")
     if min(angles) <= 0:
         raise ConfigError("flips", flips, "an angle above 0 rad for every frame")
     check_size({"matrix": matrix}, len(angles) * matrix, matrix)
+    image: dict[str, Any] = {"fov": fov, "matrix": matrix, "thickness": thickness}
     spoiler = encoding.crusher(spoiling, fov, matrix, thickness, "spoiling", scanner)
     crush = scanner.block(gz=spoiler)
     excitation = encoding.selection(angles[0], thickness, scanner)
     blocks = encoding.inversion(TI, excitation, crush, scanner)
     for flip, TE, TR in zip(angles, TEs, TRs, strict=True):
         try:
-            frame = epi(
-                fov=fov,
-                matrix=matrix,
-                thickness=thickness,
-                flip=flip,
-                TE=TE,
-                dwell=dwell,
-                scanner=scanner,
-            )
+            frame = epi(**image, flip=flip, TE=TE, dwell=dwell, scanner=scanner)
         except ConfigError as error:
             name = {"TE": "TEs"}.get(error.key, error.key)
             raise ConfigError(name, error.value, error.allowed) from None
         shot = [*frame.blocks, crush]
         played_for = sum(block.duration for block in shot)
         blocks += [*shot, Block(encoding.spare("TRs", TR, played_for, scanner))]
-    return Sequence(
-        encoding.without_empty(blocks),
-        name="epi_fingerprint",
-        scanner=scanner,
-        definitions={**encoding.geometry(fov, thickness), "TI": TI},
-    )
+    return encoding.assembled("epi_fingerprint", blocks, scanner, fov, thickness, {"TI": TI})

@@ -1,11 +1,9 @@
-"""What a block plays: an RF pulse, gradients, and the window in which the receiver listens.
+"""Blocks and what they play: RF pulses, gradients, windows in which the receiver listens.
 
 SI units throughout. Signs are those of the package: spins of off-resonance df precess as
 exp(-2 pi i df t), so a pulse or a receiver at frequency f turns as exp(-2 pi i f t) and is
 resonant with spins of df = f.
 """
-
-from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
@@ -17,6 +15,7 @@ from jaxtyping import Complex, Float
 from ipads_stream.core.constants import GAMMA_1H
 from ipads_stream.physics.waveforms import Use
 
+LATE = 1e-9  # s; what a sum of rounded times may lie beyond the end of its block
 USES = ("excitation", "refocusing", "inversion", "saturation", "preparation", "other")
 
 
@@ -99,14 +98,8 @@ class RF:
         delay: float = 0.0,
         frequency: float = 0.0,
         phase: float = 0.0,
-    ) -> RF:
-        """A pulse of cells of equal length; it acts at its middle unless a centre is given.
-
-        Args:
-            samples: T, (n,).
-            dwell: length of a cell, s.
-            use, centre, delay, frequency, phase: as of the pulse.
-        """
+    ) -> "RF":
+        """A pulse of cells of length dwell, s; it acts at its middle unless a centre is given."""
         edges = np.arange(samples.size + 1) * dwell
         centre = edges[-1] / 2 if centre is None else centre
         return cls(samples, edges, float(centre), use, delay, frequency, phase)
@@ -126,9 +119,9 @@ class RF:
         """Flip angle on resonance of a pulse of constant phase, gamma |integral of b1|, rad."""
         return GAMMA_1H * float(abs(np.sum(self.samples * np.diff(self.edges))))
 
-    def turned(self, phase: float, delay: float | None = None) -> RF:
-        """The same pulse at another phase (rad) and, where given, after another delay (s)."""
-        return replace(self, phase=phase, delay=self.delay if delay is None else delay)
+    def turned(self, phase: float) -> "RF":
+        """The same pulse at another phase (rad)."""
+        return replace(self, phase=phase)
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,22 +153,17 @@ class Gradient:
     @classmethod
     def trapezoid(
         cls, amplitude: float, *, rise: float, flat: float, fall: float, delay: float = 0.0
-    ) -> Gradient:
+    ) -> "Gradient":
         """A trapezoid, or a triangle where flat is 0.
 
-        Args:
-            amplitude: of the flat top, T/m.
-            rise, flat, fall: lengths of its parts, s.
-            delay: of its start from the start of the block, s.
+        amplitude: of the flat top, T/m; rise, flat, fall: s; delay: from the start of the block, s.
         """
         check_time("Gradient", delay=delay, rise=rise, flat=flat, fall=fall)
-        # On nanoseconds: a sum of rasters is otherwise off by a rounding, and differs from block
-        # to block.
+        # On nanoseconds: a sum of rasters is otherwise off by a rounding that differs by block.
         times = np.round(delay + np.cumsum([0.0, rise, flat, fall]), 9)
         heights = np.array([0.0, amplitude, amplitude, 0.0])
-        if flat == 0:
-            return cls(times[[0, 1, 3]], heights[[0, 1, 3]])
-        return cls(times, heights)
+        knots = [0, 1, 3] if flat == 0 else [0, 1, 2, 3]
+        return cls(times[knots], heights[knots])
 
     @property
     def stop(self) -> float:
@@ -188,12 +176,12 @@ class Gradient:
         heights = 0.5 * (self.amplitudes[1:] + self.amplitudes[:-1])
         return float(np.sum(heights * np.diff(self.times)))
 
-    def scaled(self, factor: float) -> Gradient:
-        return Gradient(self.times, factor * self.amplitudes)
+    def scaled(self, factor: float) -> "Gradient":
+        return replace(self, amplitudes=factor * self.amplitudes)
 
-    def delayed(self, delay: float) -> Gradient:
+    def delayed(self, delay: float) -> "Gradient":
         """The same gradient, later by a delay (s)."""
-        return Gradient(np.round(self.times + delay, 9), self.amplitudes)
+        return replace(self, times=np.round(self.times + delay, 9))
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,6 +230,42 @@ class ADC:
         """Phase of the receiver at the samples, rad; it is subtracted from the signal's."""
         return self.phase - 2 * math.pi * self.frequency * (self.times - self.delay)
 
-    def turned(self, phase: float) -> ADC:
+    def turned(self, phase: float) -> "ADC":
         """The same window at another phase (rad)."""
         return replace(self, phase=phase)
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Events that start together, each after its own delay; nothing but a duration is a delay.
+
+    Attributes:
+        duration: s.
+        rf: pulse.
+        gx, gy, gz: gradients.
+        adc: window of the receiver.
+
+    Raises:
+        ValueError: a duration that makes no sense, or an event that ends after the block.
+    """
+
+    duration: float
+    rf: RF | None = None
+    gx: Gradient | None = None
+    gy: Gradient | None = None
+    gz: Gradient | None = None
+    adc: ADC | None = None
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.duration) and self.duration >= 0):
+            refuse("Block.duration", self.duration, "a finite time from 0 s")
+        for name in ("rf", "gx", "gy", "gz", "adc"):
+            event = getattr(self, name)
+            if event is not None and event.stop > self.duration + LATE:
+                allowed = f"an end within the block of {self.duration} s"
+                refuse(f"Block.{name}.stop", event.stop, allowed)
+
+    @property
+    def gradients(self) -> tuple[Gradient | None, Gradient | None, Gradient | None]:
+        """Along x, y and z."""
+        return self.gx, self.gy, self.gz

@@ -1,13 +1,12 @@
 """Spoiled gradient echo: one line after each pulse, RF and gradient spoiling between."""
 
-from __future__ import annotations
-
 import math
 
+from ipads_stream.core.fields import Whole
 from ipads_stream.sequences import encoding, gradients, pulses
-from ipads_stream.sequences.block import Block
-from ipads_stream.sequences.ready import check_dummies, check_size, ready
-from ipads_stream.sequences.scanner import Scanner
+from ipads_stream.sequences.events import Block
+from ipads_stream.sequences.ready import MOST_LINES, check_size, ready
+from ipads_stream.sequences.scanner import HUMAN, Scanner
 from ipads_stream.sequences.sequence import Sequence
 
 
@@ -24,30 +23,20 @@ def gradient_echo(
     rf_increment: float = math.radians(117),
     spoiling: float = 4.0,
     num_dummies: int = 0,
-    scanner: Scanner | None = None,
+    scanner: Scanner = HUMAN,
 ) -> Sequence:
     """The lines of an image in ascending order, phase encoding wound back, the rest spoiled.
 
     The pulse's phase is rf_increment n (n + 1) / 2 and the receiver follows it.
 
     Args:
-        fov: m, square.
-        matrix: samples of a line, and lines.
-        thickness: of the slice, m; None: everything is excited.
         flip: rad.
         TE, TR: s; met to 5 us.
-        dwell: time between samples, s.
         rf_increment: of RF spoiling, rad; 0: none.
-        spoiling: turns of the phase over the slice, or over a pixel where there is none; 0: none.
         num_dummies: repetitions without readout before the first line.
-        scanner: whose limits hold; None: a human one of 3 T.
-
-    Raises:
-        ConfigError: a value that the scanner cannot play, by name.
     """
-    scanner = scanner or Scanner()
     check_size({"matrix": matrix}, matrix, matrix)
-    check_dummies(num_dummies)
+    Whole(low=0, high=MOST_LINES)("num_dummies", num_dummies)
     excitation = encoding.selection(flip, thickness, scanner)
     line = encoding.readout(fov, matrix, dwell, scanner)
     areas = (-0.5 * line.gx.area, excitation.rephasing)
@@ -58,7 +47,7 @@ def gradient_echo(
     after = scanner.block(gy=back[0], gz=crush).duration
     wait = encoding.spare("TE", TE, excitation.after + before + line.centre, scanner)
     used = excitation.duration + before + wait + reading + after
-    rest = encoding.spare("TR", TR, used, scanner)
+    recovery = encoding.spare("TR", TR, used, scanner)
     blocks: list[Block] = []
     phases = pulses.spoiling_phases(num_dummies + matrix, rf_increment)
     for n, phase in enumerate(phases.tolist()):
@@ -70,11 +59,7 @@ def gradient_echo(
             Block(wait),
             read if n >= num_dummies else Block(reading, gx=line.gx),
             scanner.block(gy=back[y], gz=crush),
-            Block(rest),
+            Block(recovery),
         ]
-    return Sequence(
-        encoding.without_empty(blocks),
-        name="gradient_echo",
-        scanner=scanner,
-        definitions={**encoding.geometry(fov, thickness), "TE": TE, "TR": TR},
-    )
+    times = {"TE": TE, "TR": TR}
+    return encoding.assembled("gradient_echo", blocks, scanner, fov, thickness, times)

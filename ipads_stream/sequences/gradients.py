@@ -1,9 +1,9 @@
 """Gradients of a wanted area, on the raster and within the limits of a scanner.
 
-Areas are integrals over time in T s/m; to k of 1/m belongs the area k / gammabar.
+Areas are integrals over time in T s/m; to k of 1/m belongs the area k / gammabar. Times are in s, a
+delay is that of the start from the start of the block, amplitudes are in T/m, bandwidths in Hz and
+lengths in m. All keep the limits of the scanner; what it cannot play is a ConfigError by name.
 """
-
-from __future__ import annotations
 
 import math
 from collections.abc import Iterable
@@ -16,15 +16,7 @@ from ipads_stream.sequences.scanner import Scanner, ceil_to
 
 
 def shortest(area: float, scanner: Scanner) -> float:
-    """Duration of the shortest trapezoid of an area.
-
-    Args:
-        area: T s/m.
-        scanner: whose limits hold.
-
-    Returns:
-        s; 0 for no area.
-    """
+    """Duration of the shortest trapezoid of an area; 0 for no area."""
     rise, flat = _shortest_parts(area, scanner)
     return round(2 * rise + flat, 9)
 
@@ -32,17 +24,7 @@ def shortest(area: float, scanner: Scanner) -> float:
 def trapezoid(
     area: float, scanner: Scanner, *, duration: float | None = None, delay: float = 0.0
 ) -> Gradient:
-    """A trapezoid of an area: the shortest, or the weakest of a duration.
-
-    Args:
-        area: T s/m.
-        scanner: whose limits hold.
-        duration: s, on the gradient raster.
-        delay: of its start from the start of the block, s.
-
-    Raises:
-        ConfigError: a duration in which the scanner cannot play the area.
-    """
+    """A trapezoid of an area: the shortest, or the weakest of a duration."""
     if duration is None:
         rise, flat = _shortest_parts(area, scanner)
         rise = max(rise, scanner.gradient_raster)
@@ -53,12 +35,7 @@ def trapezoid(
 
 
 def together(areas: Iterable[float], scanner: Scanner) -> list[Gradient]:
-    """Trapezoids of areas, each as long as the one that needs longest.
-
-    Args:
-        areas: T s/m.
-        scanner: whose limits hold.
-    """
+    """Trapezoids of areas, each as long as the one that needs longest."""
     areas = list(areas)
     longest = max(shortest(area, scanner) for area in areas)
     duration = max(longest, 2 * scanner.gradient_raster)
@@ -66,13 +43,7 @@ def together(areas: Iterable[float], scanner: Scanner) -> list[Gradient]:
 
 
 def table(areas: Iterable[float], scanner: Scanner, *, duration: float) -> list[Gradient]:
-    """Trapezoids that differ in amplitude only, as for phase encoding.
-
-    Args:
-        areas: T s/m.
-        scanner: whose limits hold.
-        duration: of each, s.
-    """
+    """Trapezoids that differ in amplitude only, as for phase encoding."""
     areas = list(areas)
     largest = max(areas, key=abs)
     rise, flat = _parts_within(largest, duration, scanner)
@@ -81,28 +52,18 @@ def table(areas: Iterable[float], scanner: Scanner, *, duration: float) -> list[
     ]
 
 
-def flat_top(amplitude: float, flat: float, scanner: Scanner, *, delay: float = 0.0) -> Gradient:
-    """A trapezoid of given amplitude and length of its flat top, with the shortest ramps.
-
-    Args:
-        amplitude: T/m.
-        flat: s; taken up to the gradient raster.
-        scanner: whose limits hold.
-        delay: of its start from the start of the block, s.
-
-    Raises:
-        ConfigError: an amplitude beyond the scanner.
-    """
+def flat_top(amplitude: float, flat: float, scanner: Scanner) -> Gradient:
+    """A trapezoid of given amplitude and length of its flat top, with the shortest ramps."""
     if abs(amplitude) > scanner.max_gradient:
         raise ConfigError("amplitude", amplitude, f"at most {scanner.max_gradient} T/m")
     raster = scanner.gradient_raster
     ramp = max(_up_to(abs(amplitude) / scanner.max_slew, raster), raster)
     flat = ceil_to(flat, raster)
-    return Gradient.trapezoid(amplitude, rise=ramp, flat=flat, fall=ramp, delay=delay)
+    return Gradient.trapezoid(amplitude, rise=ramp, flat=flat, fall=ramp)
 
 
 def crusher_area(cycles: float, length: float) -> float:
-    """Area, T s/m, that turns the phase by so many cycles over a length (m)."""
+    """Area, T s/m, that turns the phase by a number of cycles over a length (m)."""
     return cycles / (GAMMA_BAR_1H * length)
 
 
@@ -111,19 +72,8 @@ def slice_selection(
 ) -> tuple[RF, Gradient, float]:
     """A pulse with the gradient that makes it select a slice.
 
-    Args:
-        rf: of constant frequency.
-        bandwidth: of the pulse, Hz.
-        thickness: of the slice, m.
-        scanner: whose limits and dead times hold.
-        offset: of the slice from the isocentre, m; the phase at the pulse's centre stays.
-
-    Returns:
-        The pulse with its delay and frequency, the gradient, and the area (T s/m) that rephases
-        from the pulse's centre on: half of the gradient, backwards.
-
-    Raises:
-        ConfigError: a slice too thin for the scanner.
+    Given are the pulse with its delay and frequency, the gradient, and the area (T s/m) that
+    rephases from the pulse's centre on: half of the gradient, backwards.
     """
     amplitude = bandwidth / (GAMMA_BAR_1H * thickness)
     if amplitude > scanner.max_gradient:

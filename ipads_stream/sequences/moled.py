@@ -1,7 +1,5 @@
 """MOLED: several small excitations, one refocusing pulse and one EPI train, echoes overlapping."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
@@ -9,10 +7,10 @@ import numpy as np
 from ipads_stream.core.constants import GAMMA_BAR_1H
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.sequences import encoding, gradients, pulses
-from ipads_stream.sequences.block import Block
 from ipads_stream.sequences.epi import epi_train
+from ipads_stream.sequences.events import Block
 from ipads_stream.sequences.ready import check_size, ready
-from ipads_stream.sequences.scanner import Scanner
+from ipads_stream.sequences.scanner import HUMAN, Scanner
 from ipads_stream.sequences.sequence import Sequence
 
 
@@ -30,7 +28,7 @@ def moled(
     offsets_y: list[float] | None = None,
     crushing: float = 4.0,
     dwell: float = 12e-6,
-    scanner: Scanner | None = None,
+    scanner: Scanner = HUMAN,
 ) -> Sequence:
     """Echoes with 2 (refocusing_time - t_n) of T2 decay, one per excitation, apart in k-space.
 
@@ -39,8 +37,6 @@ def moled(
     refocus, 2 refocusing_time - t_n. Pulses act everywhere.
 
     Args:
-        fov: m, square.
-        matrix: samples of a line, and lines.
         flip: of each excitation, rad.
         refocusing: angle, rad.
         pulse_times: t_n, of the excitations' centres, s from the first; None: 0, 14, 29, 44 ms.
@@ -49,31 +45,27 @@ def moled(
         offsets_x, offsets_y: of the echoes, as shares of the sampled extent of k-space, between
             -1/2 and 1/2; None: 1/6 in turns of sign, and 3/8, 1/8, -1/8, -3/8.
         crushing: turns of the phase over a pixel by each crusher about the refocusing pulse.
-        dwell: time between samples, s.
-        scanner: whose limits hold; None: a human one of 3 T.
-
-    Raises:
-        ConfigError: a value that the scanner cannot play, by name.
 
     Source: echo times 110, 82, 52 and 22 ms and 30 degrees: the review of imaging-physics-based
     data synthesis. Times of the pulses follow from them; offsets and matrix are ours.
     """
-    scanner = scanner or Scanner()
     times = [0.0, 14e-3, 29e-3, 44e-3] if pulse_times is None else list(pulse_times)
     xs = [1 / 6, -1 / 6, 1 / 6, -1 / 6] if offsets_x is None else list(offsets_x)
     ys = [3 / 8, 1 / 8, -1 / 8, -3 / 8] if offsets_y is None else list(offsets_y)
     _check(times, xs, ys)
     check_size({"matrix": matrix}, matrix, matrix)
-    excitation = pulses.sinc(
-        flip, scanner, duration=2e-3, time_bandwidth=6.0, apodization=0.46, use="excitation"
-    )
+    excitation = pulses.sinc(flip, scanner, duration=2e-3, time_bandwidth=6.0, apodization=0.46)
     exciting = scanner.block(rf=excitation)
     pulse = encoding.selection(refocusing, None, scanner, use="refocusing")
     train = epi_train(fov, matrix, dwell, scanner)
     crusher = scanner.block(gz=encoding.crusher(crushing, fov, matrix, None, "crushing", scanner))
     prephase = train.prephase(scanner)
     extent = matrix / (GAMMA_BAR_1H * fov)
-    moments = [_moment(extent, offsets, scanner) for offsets in _steps(xs, ys)]
+    moments = []
+    # From the offset of each echo to that of the next, and from the last to 0.
+    for step in -np.diff([xs, ys], append=0.0).T:
+        gx, gy = gradients.together((extent * step).tolist(), scanner)
+        moments.append(scanner.block(gx=gx, gy=gy))
     centre = excitation.delay + excitation.centre
     stops = [*times[1:], refocusing_time]
     blocks: list[Block] = []
@@ -82,34 +74,13 @@ def moled(
         after = crusher.duration + pulse.centre if is_last else centre
         used = start + exciting.duration - centre + moment.duration + after
         name = "refocusing_time" if is_last else "pulse_times"
-        wait = encoding.spare(name, stop, used, scanner)
-        blocks += [exciting, moment, Block(wait)]
+        blocks += [exciting, moment, Block(encoding.spare(name, stop, used, scanner))]
     used = refocusing_time + pulse.after + crusher.duration + prephase.duration + train.centre
-    wait = encoding.spare("centre_time", centre_time, used, scanner)
-    blocks += [crusher, pulse.block(math.pi / 2), crusher, Block(wait), prephase, *train.blocks]
-    return Sequence(
-        encoding.without_empty(blocks),
-        name="moled",
-        scanner=scanner,
-        definitions={
-            **encoding.geometry(fov, None),
-            "TE": [round(2 * (refocusing_time - t), 9) for t in times],
-            "EchoSpacing": train.spacing,
-        },
-    )
-
-
-def _steps(xs: list[float], ys: list[float]) -> list[tuple[float, float]]:
-    """From the offset of each echo to that of the next, and from the last to 0."""
-    offsets = np.array([xs, ys])
-    steps = offsets - np.append(offsets[:, 1:], np.zeros((2, 1)), axis=1)
-    return [(float(x), float(y)) for x, y in steps.T]
-
-
-def _moment(extent: float, offsets: tuple[float, float], scanner: Scanner) -> Block:
-    """Gradients whose areas are shares of the sampled extent, T s/m."""
-    gx, gy = gradients.together([extent * offset for offset in offsets], scanner)
-    return scanner.block(gx=gx, gy=gy)
+    rest = Block(encoding.spare("centre_time", centre_time, used, scanner))
+    blocks += [crusher, pulse.block(math.pi / 2), crusher, rest, prephase, *train.blocks]
+    TE = [round(2 * (refocusing_time - t), 9) for t in times]
+    definitions = {"TE": TE, "EchoSpacing": train.spacing}
+    return encoding.assembled("moled", blocks, scanner, fov, None, definitions)
 
 
 def _check(times: list[float], xs: list[float], ys: list[float]) -> None:

@@ -1,11 +1,11 @@
 """The arguments of a MOLED sequence, as a system's configuration keeps them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence as Listed
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
+from ipads_stream.core.fields import keep
 from ipads_stream.sequences.moled import moled
 from ipads_stream.sequences.sequence import Sequence
 
@@ -41,23 +41,13 @@ class MoledShot:
         for name in ("pulse_times", "offsets_x", "offsets_y"):
             value = getattr(self, name)
             if isinstance(value, list):
-                object.__setattr__(self, name, tuple(value))
+                keep(self, **{name: tuple(value)})
         _ = self.sequence()
 
     def sequence(self) -> Sequence:
         """The blocks that are played."""
-
-        def listed(values: Listed[float] | None) -> list[float] | None:
-            return list(values) if isinstance(values, tuple) else values  # type: ignore[return-value]
-
-        return moled(
-            matrix=self.matrix,
-            fov=self.fov,
-            flip=self.flip,
-            pulse_times=listed(self.pulse_times),
-            refocusing_time=self.refocusing_time,
-            centre_time=self.centre_time,
-            offsets_x=listed(self.offsets_x),
-            offsets_y=listed(self.offsets_y),
-            dwell=self.dwell,
-        )
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        listed: dict[str, Any] = {
+            name: [*x] if isinstance(x, tuple) else x for name, x in values.items()
+        }
+        return moled(**listed)

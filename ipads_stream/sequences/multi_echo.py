@@ -1,12 +1,10 @@
 """Multi-echo spin echo: one line at every echo of a train, for T2 and myelin water."""
 
-from __future__ import annotations
-
 import math
 
 from ipads_stream.sequences.echo_train import echo_train
 from ipads_stream.sequences.ready import check_size, ready
-from ipads_stream.sequences.scanner import Scanner
+from ipads_stream.sequences.scanner import HUMAN, Scanner
 from ipads_stream.sequences.sequence import Sequence
 
 
@@ -23,7 +21,7 @@ def multi_echo(
     flip: float = math.pi / 2,
     refocusing: float = math.pi,
     crushing: float = 4.0,
-    scanner: Scanner | None = None,
+    scanner: Scanner = HUMAN,
 ) -> Sequence:
     """The lines of num_echoes images in ascending order, a train for each line.
 
@@ -32,33 +30,15 @@ def multi_echo(
     that stimulated echoes fall on the echoes.
 
     Args:
-        fov: m, square.
-        matrix: samples of a line, and lines.
-        thickness: of the slice, m; None: all pulses act everywhere.
         num_echoes: of a train.
         ESP, TR: echo spacing and repetition, s; met to 10 and 5 us.
-        dwell: time between samples, s.
-        flip, refocusing: angles, rad.
-        crushing: turns of the phase by each crusher over the slice, or over a pixel; 0: none.
-        scanner: whose limits hold; None: a human one of 3 T.
-
-    Raises:
-        ConfigError: a value that the scanner cannot play, by name.
+        flip: rad.
     """
     counts = {"matrix": matrix, "num_echoes": num_echoes}
     check_size(counts, matrix * num_echoes, matrix)
+    shots = [[line] * num_echoes for line in range(matrix)]
     return echo_train(
-        [[line] * num_echoes for line in range(matrix)],
-        name="multi_echo",
-        fov=fov,
-        matrix=matrix,
-        thickness=thickness,
-        ESP=ESP,
-        spacing="ESP",
-        TR=TR,
-        dwell=dwell,
-        flip=flip,
-        refocusing=refocusing,
-        crushing=crushing,
-        scanner=scanner or Scanner(),
-    )
+        shots, name="multi_echo", spacing="ESP", ESP=ESP, TR=TR, fov=fov,
+        matrix=matrix, thickness=thickness, dwell=dwell, flip=flip, refocusing=refocusing,
+        crushing=crushing, scanner=scanner,
+    )  # fmt: skip

@@ -1,28 +1,20 @@
 """Pulseq files, versions 1.2 to 1.5, into sequences of ours.
 
-pypulseq parses the text; its blocks are turned into ours here, because its events are untyped and
-its conventions differ: a file counts amplitudes in Hz and Hz/m, and a positive frequency turns as
-exp(+2 pi i f t) and means spins of higher field. Here those spins turn as exp(-2 pi i f t), so all
-phases are conjugated: of pulses, of their shapes and of receivers.
+A file counts amplitudes in Hz and Hz/m; a positive frequency turns as exp(+2 pi i f t) and means
+spins of higher field. Here those spins turn as exp(-2 pi i f t), so all phases are conjugated: of
+pulses, of their shapes and of receivers.
 
-What cannot be simulated faithfully is refused: versions and extensions that are not known (among
-them rotations and RF shims), and offsets in ppm without B0. Left out, since they change nothing
+What cannot be simulated faithfully is refused: versions and extensions that are not known, RF shims
+without the drive of the channels, offsets in ppm without B0. Left out, since they change nothing
 that is simulated: labels and triggers (an input trigger is not waited for). A soft delay lasts as
 long as the file says unless it is given. Nuclei other than 1H play as written: amplitudes in Hz
 already hold their gyromagnetic ratio.
 """
 
-from __future__ import annotations
-
-import contextlib
-import io
 import math
-import re
-import warnings
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -30,15 +22,17 @@ from jaxtyping import Complex, Float
 
 from ipads_stream.core.constants import GAMMA_BAR_1H
 from ipads_stream.physics.waveforms import Use
-from ipads_stream.sequences.block import Block
-from ipads_stream.sequences.events import ADC, RF, USES, Gradient
+from ipads_stream.sequences.events import ADC, LATE, RF, USES, Block, Gradient
+from ipads_stream.sequences.pulseq_text import RASTERS, Row, Text, parse
+from ipads_stream.sequences.pulseq_uses import uses_of
 from ipads_stream.sequences.scanner import TINY, Scanner
-from ipads_stream.sequences.sequence import Sequence
+from ipads_stream.sequences.sequence import JUMP, Sequence
 
-HARMLESS = ("TRIGGERS", "LABELSET", "LABELINC", "DELAYS")
-RASTERS = ("GradientRasterTime", "RadiofrequencyRasterTime", "AdcRasterTime", "BlockDurationRaster")
 DIGITS = 10  # of times in s: a file keeps them in us or ns
-BLIND = (ValueError, RuntimeError, LookupError, TypeError, AttributeError, AssertionError)
+STEEP = 1e-6  # s; the ramps of trapezoids that a file gives none
+PEAK = 0.99999  # of the largest sample: where a pulse of old files acts
+AXES = ("gx", "gy", "gz")
+INITIALS: dict[str, Any] = {use[0]: use for use in USES}
 
 
 def read_pulseq(
@@ -47,167 +41,252 @@ def read_pulseq(
     scanner: Scanner | None = None,
     B0: float | None = None,
     soft_delays: Mapping[str, float] | None = None,
+    uses: Mapping[int, Use] | None = None,
+    drive: Any = None,
+    conjugate: bool = True,
 ) -> Sequence:
     """The sequence of a Pulseq file.
+
+    Warns where the signature of the file is not that of its text.
 
     Args:
         path: of the file.
         scanner: whose limits the sequence must keep; None: any that could exist.
         B0: T, for offsets that the file gives in ppm.
         soft_delays: their hint -> s; the others last as long as the file says.
+        uses: number of a pulse in [RF] -> what it is played for. Files before 1.5 do not say it;
+            for pulses not given here it is decided from flip angles and from where k-space has its
+            centre, and kept in the definition PulseUses.
+        drive: field of each transmit channel relative to nominal where spins are, complex,
+            (channels,): RF shims s play their pulse times sum s drive, the same for all spins.
+        conjugate: whether phases are conjugated, which makes signals the conjugate of what they
+            are in the convention of the file. False takes phases as they are written, as simulators
+            do that let spins turn as exp(-2 pi i f t) and phases as exp(i phase); frequencies
+            stay those of the spins, but sweeps within a shape then run the other way.
 
     Raises:
         ValueError: not a Pulseq file, or one that cannot be simulated faithfully, with the reason.
         FileNotFoundError: no such file.
 
-    Source: Layton et al., Magn Reson Med 2017; 77: 1544 (Pulseq); pypulseq.
+    Source: Layton et al., Magn Reson Med 2017; 77: 1544 (Pulseq); its specification 1.5.1.
     """
     path = Path(path)
-    minor = _check_text(path, path.read_text(encoding="utf-8", errors="replace"))
-    with quiet():
-        import pypulseq
-
-        parsed = pypulseq.Sequence()
-        try:
-            parsed.read(str(path), remove_duplicates=False)
-        except BLIND as error:
-            raise ValueError(f"{path}: cannot be read as a Pulseq file ({error})") from error
-        try:
-            parsed.apply_soft_delay(**(soft_delays or {}))
-        except ValueError as error:
-            raise ValueError(f"soft_delays={dict(soft_delays or {})}: {error}") from error
-        blocks = tuple(_blocks(parsed, path, B0))
-    if minor < 5:
-        blocks = tuple(_with_use(block) for block in blocks)
-    definitions = {
-        key: value if isinstance(value, str) else np.asarray(value, dtype=np.float64).tolist()
-        for key, value in parsed.definitions.items()
-        if key not in (*RASTERS, "TotalDuration")
-    }
-    name = str(definitions.get("Name", path.stem))
-    scanner = scanner or _any_scanner(parsed)
+    text = parse(path)
+    weights = None if drive is None else np.asarray(drive, np.complex128)
+    file = _File(text, B0, weights, -1 if conjugate else 1, dict(soft_delays or {}))
     try:
-        return Sequence(blocks, name=name, scanner=scanner, definitions=definitions)
+        blocks = file.blocks()
+        numbers = [row[1] for row in text.blocks.values()]
+        definitions = {k: v for k, v in text.definitions.items()
+                       if k not in (*RASTERS, "TotalDuration")}  # fmt: skip
+        decided = _checked_uses(uses or {}, numbers)
+        if text.version < (1, 5):
+            decided = uses_of(blocks, numbers, given=decided)
+        if decided:
+            blocks = _used(blocks, numbers, decided)
+        if text.version < (1, 5) and decided:
+            told = ", ".join(f"{number} {use}" for number, use in sorted(decided.items()))
+            definitions["PulseUses"] = told
+        name = str(definitions.get("Name", path.stem))
+        scanner = scanner or _any_scanner(text)
+        return Sequence(tuple(blocks), name=name, scanner=scanner, definitions=definitions)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Without what pypulseq warns of and prints."""
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        yield
+def _any_scanner(text: Text) -> Scanner:
+    """One that plays whatever could exist, without dead times, on the rasters of the file."""
+    return Scanner(1.0, 1e5, 1.0, 0.0, 0.0, 0.0, *(text.raster(name) for name in RASTERS))
 
 
-def _any_scanner(parsed: Any) -> Scanner:
-    """One that plays whatever could exist, on the rasters of the file."""
-    return Scanner(
-        max_gradient=1.0,
-        max_slew=1e5,
-        max_b1=1.0,
-        rf_dead_time=0.0,
-        rf_ringdown_time=0.0,
-        adc_dead_time=0.0,
-        gradient_raster=float(parsed.grad_raster_time),
-        rf_raster=float(parsed.rf_raster_time),
-        adc_raster=float(parsed.adc_raster_time),
-        block_raster=float(parsed.block_duration_raster),
-    )
+def _used(blocks: list[Block], numbers: list[int], uses: Mapping[int, Use]) -> list[Block]:
+    """Blocks whose pulses have the uses of their numbers."""
+    made: dict[int, RF] = {}
+    for block, number in zip(blocks, numbers, strict=True):
+        if block.rf is not None and number in uses:
+            made.setdefault(id(block.rf), replace(block.rf, use=uses[number]))
+    return [replace(block, rf=made.get(id(block.rf), block.rf)) for block in blocks]
 
 
-def _check_text(path: Path, text: str) -> int:
-    """The minor version; refuses what pypulseq would misread or not name."""
-    version = re.search(r"^\[VERSION\]\s*major\s+(\d+)\s+minor\s+(\d+)", text, re.MULTILINE)
-    if version is None:
-        raise ValueError(f"{path}: no [VERSION]; a Pulseq file is allowed")
-    major, minor = (int(number) for number in version.groups())
-    if not (major == 1 and 2 <= minor <= 5):
-        raise ValueError(f"{path}: version {major}.{minor}; 1.2 to 1.5 are allowed")
-    for name in re.findall(r"^extension\s+(\S+)", text, re.MULTILINE):
-        if name not in HARMLESS:
-            allowed = ", ".join(HARMLESS)
-            raise ValueError(f"{path}: extension {name} is not simulated; allowed are {allowed}")
-    return minor
+def _checked_uses(uses: Mapping[int, Use], numbers: list[int]) -> dict[int, Use]:
+    for number, use in uses.items():
+        if number not in numbers or number <= 0 or use not in USES:
+            allowed = f"a pulse that is played and one of {', '.join(USES)}"
+            raise ValueError(f"uses={{{number}: {use!r}}}: {allowed} are allowed")
+    return dict(uses)
 
 
-def _blocks(parsed: Any, path: Path, B0: float | None) -> Iterator[Block]:
-    """Each event is turned once, however many blocks play it."""
-    events: dict[tuple[str, int], Any] = {}
-    for number, ids in parsed.block_events.items():
-        played = dict(zip(("rf", "gx", "gy", "gz", "adc"), map(int, ids[1:6]), strict=True))
-        keys = {name: (name.strip("xyz"), index) for name, index in played.items() if index > 0}
-        if any(key not in events for key in keys.values()):
-            block = parsed.get_block(number)
-            for name, key in keys.items():
-                if key not in events:
-                    try:
-                        events[key] = _event(getattr(block, name), parsed, B0)
-                    except BLIND as error:
-                        raise ValueError(f"{path}: block {number}: {name}: {error}") from error
-        duration = round(float(parsed.block_durations[number]), DIGITS)
-        yield Block(duration, **{name: events[key] for name, key in keys.items()})
+@dataclass
+class _File:
+    """What a file is read with; events are turned once, however many blocks play them.
 
-
-def _with_use(block: Block) -> Block:
-    """A block whose pulse is labelled by what it does; files know the use only from 1.5 on.
-
-    Off resonance without a gradient it saturates; else it excites up to 90 degrees and refocuses
-    beyond.
+    sign: of phases; events: by kind, number and what else decides them.
     """
-    rf = block.rf
-    if rf is None:
-        return block
-    playing = [
-        g
-        for g in block.gradients
-        if g is not None and g.times[0] < rf.stop - TINY and g.stop > rf.delay + TINY
-    ]
-    use: Use = "excitation" if rf.flip <= math.radians(90.01) else "refocusing"
-    if rf.frequency != 0 and not playing:
-        use = "saturation"
-    return replace(block, rf=replace(rf, use=use))
+
+    text: Text
+    B0: float | None
+    drive: np.ndarray | None
+    sign: int
+    soft: dict[str, float]
+    events: dict[Any, Any] = field(default_factory=dict)
+
+    def once(self, make: Any, *key: Any) -> Any:
+        if (make, *key) not in self.events:
+            self.events[make, *key] = make(self, *key)
+        return self.events[make, *key]
+
+    def blocks(self) -> list[Block]:
+        rows = list(self.text.blocks.items())
+        known = {self.text.row("SOFT", i)[3] for i in self.text.tables.get("SOFT", {})}
+        if unknown := self.soft.keys() - known:
+            raise ValueError(f"soft_delays={self.soft}: no soft delay {', '.join(sorted(unknown))}")
+        ends = dict.fromkeys(AXES, 0.0)
+        blocks = []
+        for at, (number, row) in enumerate(rows):
+            following = rows[at + 1][1] if at + 1 < len(rows) else (0,) * 7
+            try:
+                blocks.append(self._block(row, following, ends))
+            except ValueError as error:
+                raise ValueError(f"block {number}: {error}") from error
+        return blocks
+
+    def _block(self, row: Row, following: Row, ends: dict[str, float]) -> Block:
+        """A block; ends: of gradients at the end of the one before, T/m, and then of this one."""
+        rotation, shim, soft = self._extensions(row[6])
+        played: dict[str, Any] = {}
+        if row[1]:
+            played["rf"] = self._made("rf", _rf, row[1], shim)
+        if row[5]:
+            played["adc"] = self._made("adc", _adc, row[5])
+        for axis, number, next_ in zip(AXES, row[2:5], following[2:5], strict=True):
+            if number:
+                goes_on = self._starts_shaped(next_)
+                alone = not self._lacks_ends(number)
+                neighbours = (0.0, False) if alone else (ends[axis], goes_on)
+                played[axis] = self._made(axis, _gradient, number, *neighbours)
+        duration = self._duration(row[0], played, soft)
+        for axis in AXES:
+            g: Gradient | None = played.get(axis)
+            ends[axis] = 0.0 if g is None or g.stop < duration - LATE else float(g.amplitudes[-1])
+        if rotation:
+            numbers = tuple(id(played.get(axis)) for axis in AXES)
+            gradients = tuple(played.get(axis) for axis in AXES)
+            self.events.setdefault(("kept", numbers), gradients)  # An id is that of what lives.
+            played |= self.once(_rotated, rotation, numbers)
+        return Block(duration, **played)
+
+    def _made(self, name: str, make: Any, *key: Any) -> Any:
+        try:
+            return self.once(make, *key)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+
+    def _duration(self, written: int, played: dict[str, Any], soft: int) -> float:
+        """Before 1.4 a block lasts as long as the longest of its events."""
+        raster = self.text.raster("BlockDurationRaster")
+        if soft:
+            _, offset, factor, hint = self.text.row("SOFT", soft)
+            if hint in self.soft:
+                if factor == 0:
+                    raise ValueError(f"soft delay {hint}: factor 0")
+                time = self.soft[hint] / factor + offset * 1e-6
+                return _time(round(time / raster) * raster)
+        if self.text.version >= (1, 4):
+            return _time(written * raster)
+        delay = self.text.row("DELAYS", written)[0] * 1e-6 if written else 0.0
+        return max([_time(delay), *(event.stop for event in played.values() if event is not None)])
+
+    def _extensions(self, number: int) -> tuple[int, int, int]:
+        """Numbers of the rotation, the RF shim and the soft delay of a block."""
+        found = {"ROTATIONS": 0, "RF_SHIMS": 0, "DELAYS": 0}
+        seen: set[int] = set()
+        while number:
+            if number in seen:
+                raise ValueError(f"[EXTENSIONS]: row {number} follows itself")
+            seen.add(number)
+            kind, event, number = self.text.row("EXTENSIONS", number)
+            if kind not in self.text.extensions:
+                raise ValueError(f"[EXTENSIONS]: no extension is {kind}")
+            name = self.text.extensions[kind]
+            if name in found:
+                if found[name]:
+                    raise ValueError(f"two of extension {name} in a block")
+                found[name] = event
+        return found["ROTATIONS"], found["RF_SHIMS"], found["DELAYS"]
+
+    def _lacks_ends(self, number: int) -> bool:
+        return self.text.version < (1, 5) and number in self.text.tables.get("GRADIENTS", {})
+
+    def _starts_shaped(self, number: int) -> bool:
+        return self._lacks_ends(number) and self.text.tables["GRADIENTS"][number][-1] == 0
+
+    def offsets(self, row: Row) -> tuple[float, float]:
+        """Frequency, Hz, and phase, rad, as the file counts them; of both first that in ppm."""
+        ppm, phase_ppm, frequency, phase = row
+        if (ppm or phase_ppm) and self.B0 is None:
+            raise ValueError(f"an offset of {ppm or phase_ppm} ppm needs B0")
+        larmor = 0.0 if self.B0 is None else GAMMA_BAR_1H * self.B0 * 1e-6
+        return frequency + ppm * larmor, phase + phase_ppm * larmor
 
 
-def _event(event: SimpleNamespace, parsed: Any, B0: float | None) -> RF | Gradient | ADC | None:
-    if event.type == "rf":
-        return _rf(event, parsed.rf_raster_time, B0)
-    if event.type == "adc":
-        return _adc(event, B0)
-    return _gradient(event, parsed.grad_raster_time)
+def _time(value: float) -> float:
+    return round(value, DIGITS)
 
 
-def _time(value: Any) -> float:
-    return round(float(value), DIGITS)
+def _rf(file: _File, number: int, shim: int) -> RF:
+    row, raster = file.text.row("RF", number), file.text.raster("RadiofrequencyRasterTime")
+    size, magnitude, phase = row[:3]
+    time_id = row[3] if file.text.version >= (1, 4) else 0
+    shape = size * file.text.samples(magnitude)
+    turns = file.text.samples(phase) if phase else np.zeros(shape.size)
+    t = file.text.samples(time_id) if time_id else np.arange(shape.size) + 0.5
+    if not turns.size == shape.size == t.size:
+        raise ValueError(f"{shape.size} samples, {turns.size} phases and {t.size} times")
+    t = np.round(t * raster, DIGITS)
+    signal = shape * np.exp(file.sign * 2j * math.pi * turns) / GAMMA_BAR_1H
+    if shim:
+        signal = signal * _driven(file, shim)
+    samples, edges = _cells(signal, t, raster)
+    if file.text.version >= (1, 5):
+        centre, delay, use = row[4] * 1e-6, row[5], row[10]
+        frequency, phase_offset = file.offsets(row[6:10])
+    else:
+        peak = t[np.abs(shape) >= PEAK * np.max(np.abs(shape))]
+        centre, delay, use = 0.5 * (peak[0] + peak[-1]), row[-3], "e"
+        frequency, phase_offset = row[-2:]
+    centre = min(_time(centre), float(edges[-1]))
+    offsets = (frequency, file.sign * phase_offset)
+    return RF(samples, edges, centre, INITIALS.get(use, "other"), _time(delay * 1e-6), *offsets)
 
 
-def _offsets(event: SimpleNamespace, B0: float | None) -> tuple[float, float]:
-    """Frequency, Hz, and phase, rad, as the file counts them."""
-    if (event.freq_ppm or event.phase_ppm) and B0 is None:
-        raise ValueError(f"an offset of {event.freq_ppm} ppm needs B0")
-    larmor = 0.0 if B0 is None else GAMMA_BAR_1H * B0 * 1e-6
-    return (
-        float(event.freq_offset + event.freq_ppm * larmor),
-        float(event.phase_offset + event.phase_ppm * larmor),
-    )
-
-
-def _rf(event: SimpleNamespace, raster: float, B0: float | None) -> RF:
-    frequency, phase = _offsets(event, B0)
-    signal = np.conj(np.asarray(event.signal, dtype=np.complex128)) / GAMMA_BAR_1H
-    samples, edges = _cells(signal, np.round(event.t, DIGITS), raster)
-    use: Use = event.use if event.use in USES else "other"
-    centre = min(_time(event.center), float(edges[-1]))
-    return RF(samples, edges, centre, use, _time(event.delay), frequency, -phase)
+def _driven(file: _File, shim: int) -> complex:
+    """What a pulse is multiplied by where its channels drive spins together."""
+    weights = np.asarray(file.text.row("RF_SHIMS", shim))
+    if file.drive is None:
+        allowed = f"drive=({weights.size} numbers), the field of each channel relative to nominal"
+        raise ValueError(f"an RF shim of {weights.size} channels needs {allowed}")
+    if file.drive.shape != weights.shape:
+        raise ValueError(f"drive: shape {file.drive.shape}; {weights.shape} is allowed")
+    # A conjugated phase is that of pulses, and channels add as in the file.
+    total = np.sum(weights * file.drive)
+    return complex(np.conj(total) if file.sign < 0 else total)
 
 
 def _cells(
     signal: Complex[np.ndarray, " n"], t: Float[np.ndarray, " n"], raster: float
 ) -> tuple[Complex[np.ndarray, " cells"], Float[np.ndarray, " edges"]]:
-    """Cells of a pulse: around its samples, or between points joined by straight lines."""
+    """Cells of a pulse: around its samples, or between points joined by straight lines.
+
+    A pulse that is constant is one cell, however long.
+    """
     dwell = 2 * t[0]
-    if t[0] > 0 and np.allclose(t, (np.arange(t.size) + 0.5) * dwell, rtol=0, atol=TINY):
+    is_regular = t[0] > 0 and np.allclose(t, (np.arange(t.size) + 0.5) * dwell, rtol=0, atol=TINY)
+    if is_regular and not np.all(signal == signal[0]):
         return signal, np.round(np.arange(t.size + 1) * dwell, DIGITS)
+    if is_regular:
+        return signal[:1], np.round(np.array([0.0, t.size * dwell]), DIGITS)
+    if t.size < 2 or np.any(np.diff(t) <= 0):
+        raise ValueError("times of its samples that do not rise")
     if np.all(signal == signal[0]):
         samples, edges = signal[:1], np.array([t[0], t[-1]])
     else:
@@ -219,30 +298,90 @@ def _cells(
     return samples, np.round(edges, DIGITS)
 
 
-def _gradient(event: SimpleNamespace, raster: float) -> Gradient | None:
-    if event.type == "trap":
-        if event.amplitude == 0:  # also the empty trapezoids of old files
-            return None
-        parts = {name: _time(getattr(event, f"{name}_time")) for name in ("rise", "flat", "fall")}
-        delay = _time(event.delay)
-        return Gradient.trapezoid(float(event.amplitude) / GAMMA_BAR_1H, **parts, delay=delay)
-    times, heights = np.asarray(event.tt, np.float64), np.asarray(event.waveform, np.float64)
-    if times[0] > TINY:  # sampled on the raster, or twice as finely: the ends are given apart
-        step = raster if event.time_id == 0 else 2 * times[0]
-        end = times[-1] + (times[0] if event.time_id == 0 else 0.5 * step)
-        times = np.concatenate([[0.0], times, [end]])
-        heights = np.concatenate([[event.first], heights, [event.last]])
-    times = np.round(_time(event.delay) + times, DIGITS)
-    return Gradient(times, heights.astype(np.float64) / GAMMA_BAR_1H)
+def _gradient(file: _File, number: int, before: float, goes_on: bool) -> Gradient | None:
+    """before, goes_on: of shapes without ends, what preceded them, T/m, and whether one follows."""
+    if number in file.text.tables.get("TRAP", {}):
+        return _trapezoid(*file.text.row("TRAP", number))
+    row, raster = file.text.row("GRADIENTS", number), file.text.raster("GradientRasterTime")
+    has_ends, has_times = file.text.version >= (1, 5), file.text.version >= (1, 4)
+    size, delay = row[0] / GAMMA_BAR_1H, _time(row[-1] * 1e-6)
+    time_id = row[-2] if has_times else 0
+    heights = size * file.text.samples(row[-3] if has_times else row[1])
+    if time_id > 0:
+        times = file.text.samples(time_id) * raster
+        if times.size != heights.size:
+            raise ValueError(f"{heights.size} samples and {times.size} times")
+    else:
+        step = raster if time_id == 0 else 0.5 * raster
+        times = (np.arange(heights.size) + (0.5 if time_id == 0 else 1.0)) * step
+    if times[0] > TINY:  # sampled on the raster, or twice as finely: the ends are apart
+        if has_ends:
+            first, last = row[1] / GAMMA_BAR_1H, row[2] / GAMMA_BAR_1H
+        else:
+            first = before if delay == 0 else 0.0
+            last = heights[-1] if time_id > 0 else _last(heights, first)
+            if not goes_on and abs(last) > JUMP:
+                last = 0.0  # A rectangle, as of spoilers by JEMRIS, which nothing continues.
+        times = np.concatenate([[0.0], times, [times[-1] + times[0]]])
+        heights = np.concatenate([[first], heights, [last]])
+    return Gradient(np.round(delay + times, DIGITS), heights)
 
 
-def _adc(event: SimpleNamespace, B0: float | None) -> ADC:
-    frequency, phase = _offsets(event, B0)
-    modulation = np.asarray(event.phase_modulation, dtype=np.float64)
-    return ADC(
-        int(event.num_samples),
-        _time(event.dwell),
-        _time(event.delay),
-        frequency,
-        -(phase + modulation) if modulation.size else -phase,
-    )
+def _last(heights: Float[np.ndarray, " n"], first: float) -> float:
+    """Height at the end of the last cell, if samples are means of the edges of their cells.
+
+    edge_0 = first, edge_n = 2 height_n - edge_n-1, as the reader of the inventors restores it.
+    """
+    signs = np.where(np.arange(heights.size) % 2 == (heights.size - 1) % 2, 1.0, -1.0)
+    return float(2 * np.sum(signs * heights) + (-1) ** heights.size * first)
+
+
+def _trapezoid(size: float, rise: float, flat: float, fall: float, delay: float) -> Gradient | None:
+    """A trapezoid; one without ramps, as of spoilers by JEMRIS, gets steep ones, its area kept."""
+    if size == 0:  # also the empty trapezoids of old files
+        return None
+    times = [_time(time * 1e-6) for time in (rise, flat, fall, delay)]
+    rise, flat, fall, delay = times
+    area = flat + 0.5 * (rise + fall)
+    if area == 0:
+        raise ValueError("a trapezoid of 0 s")
+    steep = min(STEEP, 0.25 * flat)
+    if rise == 0 and steep > 0:
+        rise, flat = steep, flat - steep
+    if fall == 0 and steep > 0:
+        fall, flat = steep, flat - steep
+    height = size / GAMMA_BAR_1H * (area / (flat + 0.5 * (rise + fall)) if steep else 1.0)
+    flat = _time(flat)
+    return Gradient.trapezoid(height, rise=rise, flat=flat, fall=fall, delay=delay)
+
+
+def _rotated(file: _File, rotation: int, numbers: tuple[int, ...]) -> dict[str, Gradient | None]:
+    """Gradients of a block turned by the quaternion q, G' = q G q*."""
+    gradients = file.events["kept", numbers]
+    w, x, y, z = q = np.asarray(file.text.row("ROTATIONS", rotation))
+    if not abs(np.sum(q**2) - 1) < 1e-3:
+        raise ValueError(f"rotation {rotation}: quaternion {q} is not of length 1")
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    R = np.eye(3) + 2 * (w * cross + cross @ cross) / np.sum(q**2)
+    knots = [g.times for g in gradients if g is not None]
+    if not knots:
+        return {}
+    times = np.unique(np.concatenate(knots))
+    heights = [np.zeros(times.size) if g is None
+               else np.interp(times, g.times, g.amplitudes, left=0.0, right=0.0)
+               for g in gradients]  # fmt: skip
+    turned = R @ np.stack(heights)
+    most = np.max(np.abs(turned))
+    return {axis: Gradient(times, row) if np.max(np.abs(row)) > 1e-15 * most else None
+            for axis, row in zip(AXES, turned, strict=True)}  # fmt: skip
+
+
+def _adc(file: _File, number: int) -> ADC:
+    row = file.text.row("ADC", number)
+    count, dwell, delay = row[0], _time(row[1] * 1e-9), _time(row[2] * 1e-6)
+    if file.text.version < (1, 5):
+        frequency, phase = row[3:5]
+        return ADC(count, dwell, delay, frequency, file.sign * phase)
+    frequency, phase = file.offsets(row[3:7])
+    modulation = file.text.samples(row[7]) if row[7] else 0.0
+    return ADC(count, dwell, delay, frequency, file.sign * (phase + modulation))

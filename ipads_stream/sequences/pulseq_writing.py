@@ -6,13 +6,10 @@ roundings of double precision. Times stand on the rasters of the scanner, and wh
 them is refused.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
-from collections.abc import Hashable, Iterable
-from collections.abc import Sequence as Ordered
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +18,7 @@ from jaxtyping import Complex, Float
 
 from ipads_stream.core.constants import GAMMA_BAR_1H
 from ipads_stream.core.files import write_text
-from ipads_stream.sequences.block import Block
-from ipads_stream.sequences.events import ADC, RF, Gradient, refuse
+from ipads_stream.sequences.events import ADC, RF, Block, Gradient, refuse
 from ipads_stream.sequences.scanner import Scanner, is_on
 from ipads_stream.sequences.sequence import Sequence
 
@@ -30,6 +26,12 @@ NEAR = 1e-12  # T/m; below it an end of a trapezoid is zero
 MICRO = 1e-6  # s; trapezoids and delays of gradients and windows are kept in whole us
 NANO = 1e-9  # s; dwell times are kept in whole ns
 
+COLUMNS = {
+    "RF": "id Hz mag_id phase_id time_id us us ppm rad/MHz Hz rad use",
+    "GRADIENTS": "id Hz/m first last shape_id time_id us",
+    "TRAP": "id Hz/m rise flat fall delay (us)",
+    "ADC": "id num ns us ppm rad/MHz Hz rad phase_id",
+}
 SIGNED = """
 [SIGNATURE]
 # MD5 of the text before the line break that precedes [SIGNATURE]
@@ -60,31 +62,20 @@ def write_pulseq(sequence: Sequence, path: str | Path) -> Path:
     return path
 
 
-@dataclass
-class _Tables:
-    """Lines of a file's sections, each once, with the numbers by which others name them.
-
-    Attributes:
-        rf, gradients, traps, adc, shapes: lines without their number -> number.
-        known: events that were written before -> their number.
-    """
-
-    rf: dict[str, int] = field(default_factory=dict)
-    gradients: dict[str, int] = field(default_factory=dict)
-    traps: dict[str, int] = field(default_factory=dict)
-    adc: dict[str, int] = field(default_factory=dict)
-    shapes: dict[str, int] = field(default_factory=dict)
-    known: dict[Hashable, int] = field(default_factory=dict)
-
-    def shape(self, samples: Iterable[float]) -> int:
-        """Number of a shape, kept as it is: the format's compression rounds."""
-        lines = [_number(sample) for sample in samples]
-        return _entered(self.shapes, "\n".join([f"num_samples {len(lines)}", *lines]))
+# By section its lines, each once, with the numbers by which others name them; under "known" the
+# events that were written before.
+Tables = defaultdict[str, dict[Any, int]]
 
 
-def _entered(table: dict[str, int], line: str, others: int = 0) -> int:
-    """Number of a line, new where it was not there; others: lines that share the numbers."""
-    return table.setdefault(line, len(table) + others + 1)
+def _entered(tables: Tables, section: str, line: str, others: str = "") -> int:
+    """Number of a line, new where it was not there; others: a section that shares the numbers."""
+    return tables[section].setdefault(line, len(tables[section]) + len(tables[others]) + 1)
+
+
+def _shape(tables: Tables, samples: Iterable[float]) -> int:
+    """Number of a shape, kept as it is: the format's compression rounds."""
+    lines = [_number(sample) for sample in samples]
+    return _entered(tables, "SHAPES", "\n".join([f"num_samples {len(lines)}", *lines]))
 
 
 def _number(value: float) -> str:
@@ -93,11 +84,11 @@ def _number(value: float) -> str:
 
 
 def _text(sequence: Sequence) -> str:
-    scanner, tables = sequence.scanner, _Tables()
+    scanner, tables = sequence.scanner, Tables(dict)
     rows = []
     for number, block in enumerate(sequence.blocks):
         try:
-            rows.append(_row(block, scanner, tables))
+            rows.append(f"{number + 1} {_row(block, scanner, tables)}")
         except ValueError as error:
             raise ValueError(f"block {number}: {error}") from error
     definitions = {
@@ -114,28 +105,20 @@ def _text(sequence: Sequence) -> str:
         "# Pulseq sequence file",
         _section("[VERSION]", "", ("major 1", "minor 5", "revision 0")),
         _section("[DEFINITIONS]", "", defined),
-        _section("[BLOCKS]", "NUM DUR RF GX GY GZ ADC EXT", _numbered(rows)),
-        _table("[RF]", "id Hz mag_id phase_id time_id us us ppm rad/MHz Hz rad use", tables.rf),
-        _table("[GRADIENTS]", "id Hz/m first last shape_id time_id us", tables.gradients),
-        _table("[TRAP]", "id Hz/m rise flat fall delay (us)", tables.traps),
-        _table("[ADC]", "id num ns us ppm rad/MHz Hz rad phase_id", tables.adc),
-        _section("[SHAPES]", "", (f"\nshape_id {i}\n{line}" for line, i in tables.shapes.items())),
+        _section("[BLOCKS]", "NUM DUR RF GX GY GZ ADC EXT", rows),
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    for name, columns in COLUMNS.items():
+        if tables[name]:
+            lines = (f"{number} {line}" for line, number in tables[name].items())
+            parts.append(_section(f"[{name}]", columns, lines))
+    shapes = (f"\nshape_id {i}\n{line}" for line, i in tables["SHAPES"].items())
+    if tables["SHAPES"]:
+        parts.append(_section("[SHAPES]", "", shapes))
+    return "\n\n".join(parts) + "\n"
 
 
 def _section(name: str, columns: str, lines: Iterable[str]) -> str:
     return "\n".join([*([f"# {columns}"] if columns else []), name, *lines])
-
-
-def _table(name: str, columns: str, table: dict[str, int]) -> str:
-    if not table:
-        return ""
-    return _section(name, columns, (f"{number} {line}" for line, number in table.items()))
-
-
-def _numbered(rows: Ordered[str]) -> Iterable[str]:
-    return (f"{number} {row}" for number, row in enumerate(rows, start=1))
 
 
 def _definition(value: Any) -> str:
@@ -144,25 +127,15 @@ def _definition(value: Any) -> str:
     return str(value) if isinstance(value, str) else _number(value)
 
 
-def _row(block: Block, scanner: Scanner, tables: _Tables) -> str:
+def _row(block: Block, scanner: Scanner, tables: Tables) -> str:
     """Of a block: its duration, the numbers of its events, and no extension."""
     _on("duration", block.duration, scanner.block_raster)
     numbers = [round(block.duration / scanner.block_raster)]
     for name in ("rf", "gx", "gy", "gz", "adc"):
-        event = getattr(block, name)
-        key = (name, id(event)) if name in ("rf", "adc") else ("g", id(event))
-        if event is None:
-            numbers.append(0)
-            continue
-        if key not in tables.known:
-            tables.known[key] = (
-                _rf(event, scanner, tables)
-                if name == "rf"
-                else _adc(event, tables)
-                if name == "adc"
-                else _gradient(event, name, scanner, tables)
-            )
-        numbers.append(tables.known[key])
+        event, known = getattr(block, name), tables["known"]
+        if event is not None and id(event) not in known:
+            known[id(event)] = WRITERS[type(event)](event, name, scanner, tables)
+        numbers.append(0 if event is None else known[id(event)])
     return " ".join(str(number) for number in (*numbers, 0))
 
 
@@ -176,7 +149,7 @@ def _micro(time: float) -> str:
     return _number(round(time * 1e6, 6))
 
 
-def _rf(rf: RF, scanner: Scanner, tables: _Tables) -> int:
+def _rf(rf: RF, name: str, scanner: Scanner, tables: Tables) -> int:
     _on("rf.delay", rf.delay, scanner.rf_raster)
     signal, t = _points(rf, scanner.rf_raster)
     signal = np.conj(signal) * GAMMA_BAR_1H
@@ -184,20 +157,12 @@ def _rf(rf: RF, scanner: Scanner, tables: _Tables) -> int:
     largest = float(np.max(sizes))
     on_raster = t / scanner.rf_raster
     is_regular = np.allclose(on_raster, np.arange(t.size) + 0.5, rtol=0, atol=1e-6)
-    fields = (
-        _number(largest),
-        tables.shape(sizes / (largest or 1.0)),
-        tables.shape(turns),
-        0 if is_regular else tables.shape(np.round(on_raster, 6)),
-        _micro(rf.centre),
-        _micro(rf.delay),
-        0,
-        0,
-        _number(rf.frequency),
-        _number(_turns(-rf.phase)),
-        rf.use[0],
-    )
-    return _entered(tables.rf, " ".join(str(each) for each in fields))
+    shapes = f"{_shape(tables, sizes / (largest or 1.0))} {_shape(tables, turns)}"
+    time_id = 0 if is_regular else _shape(tables, np.round(on_raster, 6))
+    times = f"{_micro(rf.centre)} {_micro(rf.delay)}"
+    offsets = f"0 0 {_number(rf.frequency)} {_number(_turns(-rf.phase))}"
+    line = f"{_number(largest)} {shapes} {time_id} {times} {offsets} {rf.use[0]}"
+    return _entered(tables, "RF", line)
 
 
 def _points(
@@ -219,7 +184,7 @@ def _turns(phase: float) -> float:
     return math.fmod(phase, 2 * math.pi)
 
 
-def _gradient(gradient: Gradient, name: str, scanner: Scanner, tables: _Tables) -> int:
+def _gradient(gradient: Gradient, name: str, scanner: Scanner, tables: Tables) -> int:
     times, heights = gradient.times, gradient.amplitudes * GAMMA_BAR_1H
     raster = scanner.gradient_raster
     _on(f"{name}.times", float(times[0]), MICRO)
@@ -230,21 +195,20 @@ def _gradient(gradient: Gradient, name: str, scanner: Scanner, tables: _Tables) 
         parts = np.rint(np.diff(times) / MICRO).astype(np.int64).tolist()
         rise, flat, fall = parts if len(parts) == 3 else (parts[0], 0, parts[1])
         line = f"{_number(heights[1])} {rise} {flat} {fall} {delay}"
-        return _entered(tables.traps, line, len(tables.gradients))
+        return _entered(tables, "TRAP", line, "GRADIENTS")
     since = (times - times[0]) / raster
     inner, ends = heights[1:-1], f"{_number(heights[0])} {_number(heights[-1])}"
-    is_sampled = inner.size > 4 and np.allclose(
-        since[1:-1], np.arange(inner.size) + 0.5, rtol=0, atol=1e-3
-    )
+    middles = np.arange(inner.size) + 0.5
+    is_sampled = inner.size > 4 and np.allclose(since[1:-1], middles, rtol=0, atol=1e-3)
     time_id = 0
     if not (is_sampled and is_on(float(times[-1] - times[0]), raster)):
         for time in times:
             _on(f"{name}.times", float(time), raster)
-        inner, time_id = heights, tables.shape(np.rint(since))
+        inner, time_id = heights, _shape(tables, np.rint(since))
     largest = float(np.max(np.abs(inner)))
-    shape = tables.shape(inner / (largest or 1.0))
+    shape = _shape(tables, inner / (largest or 1.0))
     line = f"{_number(largest)} {ends} {shape} {time_id} {delay}"
-    return _entered(tables.gradients, line, len(tables.traps))
+    return _entered(tables, "GRADIENTS", line, "TRAP")
 
 
 def _is_trapezoid(gradient: Gradient) -> bool:
@@ -254,18 +218,15 @@ def _is_trapezoid(gradient: Gradient) -> bool:
     return heights.size == 3 or bool(abs(heights[1] - heights[2]) < NEAR)
 
 
-def _adc(adc: ADC, tables: _Tables) -> int:
+def _adc(adc: ADC, name: str, scanner: Scanner, tables: Tables) -> int:
     _on("adc.dwell", adc.dwell, NANO)
     _on("adc.delay", adc.delay, MICRO)
     is_modulated = np.ndim(adc.phase) == 1
-    fields = (
-        adc.num_samples,
-        round(adc.dwell / NANO),
-        round(adc.delay / MICRO),
-        0,
-        0,
-        _number(adc.frequency),
-        _number(0.0 if is_modulated else _turns(-float(adc.phase))),
-        tables.shape(-np.asarray(adc.phase)) if is_modulated else 0,
-    )
-    return _entered(tables.adc, " ".join(str(each) for each in fields))
+    window = f"{adc.num_samples} {round(adc.dwell / NANO)} {round(adc.delay / MICRO)}"
+    phase = 0.0 if is_modulated else _turns(-float(adc.phase))
+    phase_id = _shape(tables, -np.asarray(adc.phase)) if is_modulated else 0
+    line = f"{window} 0 0 {_number(adc.frequency)} {_number(phase)} {phase_id}"
+    return _entered(tables, "ADC", line)
+
+
+WRITERS: dict[type, Callable[..., int]] = {RF: _rf, ADC: _adc, Gradient: _gradient}

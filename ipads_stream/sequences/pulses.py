@@ -1,9 +1,8 @@
 """RF pulses by shape.
 
-Cells lie on the RF raster; the delay of a pulse is the scanner's dead time.
+Cells lie on the RF raster; the delay of a pulse is the scanner's dead time. Flip angles are in rad,
+durations in s, bandwidths in Hz, amplitudes in T; ``use`` is what a pulse is played for.
 """
-
-from __future__ import annotations
 
 import math
 
@@ -23,14 +22,7 @@ DWELL = 10e-6  # s; of pulses whose spectrum lies well below its inverse
 def block(
     flip: float, scanner: Scanner, *, duration: float = 500e-6, use: Use = "excitation"
 ) -> RF:
-    """A rectangular pulse, exact in one step.
-
-    Args:
-        flip: rad.
-        scanner: whose raster and dead time hold.
-        duration: s.
-        use: what it is played for.
-    """
+    """A rectangular pulse, exact in one step."""
     check_duration(duration, scanner)
     samples = np.array([flip / (GAMMA_1H * duration)], dtype=np.complex128)
     return RF.sampled(samples, duration, use=use, delay=scanner.rf_dead_time)
@@ -47,13 +39,8 @@ def sinc(
 ) -> RF:
     """A windowed sinc, sinc(x) (1 - a + a cos(2 pi x / time_bandwidth)), x = t bandwidth.
 
-    Args:
-        flip: rad.
-        scanner: whose raster and dead time hold.
-        duration: s.
-        time_bandwidth: its bandwidth is time_bandwidth / duration.
-        apodization: a; 0.5 is Hann's window, 0.46 Hamming's, 0 none.
-        use: what it is played for.
+    The bandwidth is time_bandwidth / duration; the apodization a is 0.5 for Hann's window, 0.46 for
+    Hamming's, 0 for none.
     """
     check_duration(duration, scanner)
     x = _middles(duration, DWELL) / duration
@@ -71,12 +58,7 @@ def gaussian(
 ) -> RF:
     """A Gaussian pulse, exp(-t^2 / (2 sigma^2)), sigma = sqrt(2 ln 2) / (pi bandwidth).
 
-    Args:
-        flip: rad.
-        scanner: whose raster and dead time hold.
-        duration: to which it is cut, s.
-        bandwidth: full width of its spectrum at half height, Hz.
-        use: what it is played for.
+    The bandwidth is the full width of its spectrum at half height; it is cut to the duration.
     """
     check_duration(duration, scanner)
     sigma = math.sqrt(2 * math.log(2)) / (math.pi * bandwidth)
@@ -95,15 +77,8 @@ def hyperbolic_secant(
 ) -> RF:
     """An adiabatic full passage, amplitude sech(beta t) exp(i mu ln sech(beta t)).
 
-    It inverts across bandwidth = mu beta / pi wherever amplitude >> sqrt(mu) beta / gamma.
-
-    Args:
-        scanner: whose raster and dead time hold.
-        duration: s.
-        bandwidth: of the inversion, Hz.
-        amplitude: largest, T.
-        cut: amplitude at the ends, relative to the largest.
-        use: what it is played for.
+    It inverts across bandwidth = mu beta / pi wherever amplitude >> sqrt(mu) beta / gamma. At the
+    ends it is cut to a share of its largest amplitude.
 
     Source: Silver, Joseph, Hoult, J Magn Reson 1984; 59: 347.
     """
@@ -128,14 +103,6 @@ def chirp(
     Ends are rounded by 1 - |cos(pi t / duration)|^order. Each spin is passed once, which turns it
     by the flip angle of a Landau-Zener passage, cos(flip) = 2 exp(-pi^2 b1^2 / rate) - 1 with b1
     in Hz and rate = bandwidth / duration.
-
-    Args:
-        flip: rad, below pi.
-        scanner: whose raster and dead time hold.
-        duration: s.
-        bandwidth: of the sweep, Hz.
-        order: of the rounding.
-        use: what it is played for.
     """
     check_duration(duration, scanner)
     if not 0 < flip < math.pi:
@@ -149,12 +116,7 @@ def chirp(
 
 
 def spoiling_phases(count: int, increment: float) -> Float[np.ndarray, " count"]:
-    """Phases of RF spoiling, increment n (n + 1) / 2, in [0, 2 pi).
-
-    Args:
-        count: of pulses.
-        increment: rad; 117 degrees is usual.
-    """
+    """Phases of RF spoiling, increment n (n + 1) / 2, in [0, 2 pi)."""
     n = np.arange(count, dtype=np.float64)
     return np.mod(increment * n * (n + 1) / 2, 2 * math.pi)
 
@@ -174,17 +136,12 @@ def _middles(duration: float, dwell: float) -> Float[np.ndarray, " n"]:
 
 def _of_flip(shape: Float[np.ndarray, " n"], flip: float, scanner: Scanner, use: Use) -> RF:
     peak = flip / (GAMMA_1H * float(shape.sum()) * DWELL) * float(np.max(np.abs(shape)))
-    return _of_peak(shape + 0j, peak, scanner, use, dwell=DWELL)
+    return _of_peak(shape + 0j, peak, scanner, use, DWELL)
 
 
 def _of_peak(
-    shape: Complex[np.ndarray, " n"],
-    peak: float,
-    scanner: Scanner,
-    use: Use,
-    *,
-    dwell: float | None = None,
+    shape: Complex[np.ndarray, " n"], peak: float, scanner: Scanner, use: Use, dwell: float = 0.0
 ) -> RF:
     samples = shape * (peak / float(np.max(np.abs(shape))))
-    dwell = scanner.rf_raster if dwell is None else round_to(dwell, scanner.rf_raster)
+    dwell = round_to(dwell, scanner.rf_raster) if dwell else scanner.rf_raster
     return RF.sampled(samples, dwell, use=use, delay=scanner.rf_dead_time)

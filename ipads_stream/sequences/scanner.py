@@ -1,13 +1,10 @@
 """What a scanner can play: limits, dead times and the rasters of its clocks."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 
-from ipads_stream.core.errors import ConfigError
-from ipads_stream.sequences.block import Block
-from ipads_stream.sequences.events import ADC, RF, Gradient
+from ipads_stream.core.fields import check, number
+from ipads_stream.sequences.events import ADC, RF, Block, Gradient
 
 TINY = 1e-9  # s, below every raster
 
@@ -25,29 +22,19 @@ class Scanner:
         gradient_raster, rf_raster, adc_raster, block_raster: of times, s.
     """
 
-    max_gradient: float = 40e-3
-    max_slew: float = 170.0
-    max_b1: float = 30e-6
-    rf_dead_time: float = 100e-6
-    rf_ringdown_time: float = 20e-6
-    adc_dead_time: float = 10e-6
-    gradient_raster: float = 10e-6
-    rf_raster: float = 1e-6
-    adc_raster: float = 100e-9
-    block_raster: float = 10e-6
+    max_gradient: float = number(40e-3, above=0.0, infinite=True)
+    max_slew: float = number(170.0, above=0.0, infinite=True)
+    max_b1: float = number(30e-6, above=0.0, infinite=True)
+    rf_dead_time: float = number(100e-6, low=0.0)
+    rf_ringdown_time: float = number(20e-6, low=0.0)
+    adc_dead_time: float = number(10e-6, low=0.0)
+    gradient_raster: float = number(10e-6, above=0.0)
+    rf_raster: float = number(1e-6, above=0.0)
+    adc_raster: float = number(100e-9, above=0.0)
+    block_raster: float = number(10e-6, above=0.0)
 
     def __post_init__(self) -> None:
-        for name in ("max_gradient", "max_slew", "max_b1"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(name, getattr(self, name), "a number above 0")
-        for name in ("gradient_raster", "rf_raster", "adc_raster", "block_raster"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise ConfigError(name, value, "a finite time above 0 s")
-        for name in ("rf_dead_time", "rf_ringdown_time", "adc_dead_time"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise ConfigError(name, value, "a finite time from 0 s")
+        check(self)
 
     def block(
         self,
@@ -71,6 +58,9 @@ class Scanner:
         if adc is not None:
             ends.append(adc.stop + self.adc_dead_time)
         return Block(ceil_to(max(ends), self.block_raster), rf=rf, gx=gx, gy=gy, gz=gz, adc=adc)
+
+
+HUMAN = Scanner()
 
 
 def ceil_to(time: float, raster: float) -> float:

@@ -1,15 +1,12 @@
 """SPAMM tagging: a grid of dark lines is put into the magnetisation and watched as it moves."""
 
-from __future__ import annotations
-
 import math
 
-from ipads_stream.core.errors import ConfigError
 from ipads_stream.sequences import encoding, gradients, pulses
-from ipads_stream.sequences.block import Block
 from ipads_stream.sequences.epi import epi
+from ipads_stream.sequences.events import Block
 from ipads_stream.sequences.ready import check_size, ready
-from ipads_stream.sequences.scanner import Scanner
+from ipads_stream.sequences.scanner import HUMAN, Scanner
 from ipads_stream.sequences.sequence import Sequence
 
 
@@ -27,39 +24,27 @@ def spamm(
     TE: float = 24e-3,
     dwell: float = 4e-6,
     spoiling: float = 4.0,
-    scanner: Scanner | None = None,
+    scanner: Scanner = HUMAN,
 ) -> Sequence:
     """Two trains of pulses, tags along both diagonals, then an image at every interval.
 
     Between the pulses of a train a gradient turns the phase once per tag spacing, so that Mz
-    becomes a periodic function of place; what is left across is spoiled after each train.
+    becomes a periodic function of place; what is left transverse is spoiled after each train.
 
     Args:
-        fov: m, square.
-        matrix: samples of a line, and lines.
         thickness: of the imaged slice, m; tags lie everywhere. None: all is imaged.
         tag_spacing: distance of tags along a diagonal, m.
         tag_flips: of the pulses of a train, rad; None: 10, 20, 40, 20 and 10 degrees.
         num_frames: images.
         interval: from image to image, s; met to 5 us.
-        flip, TE, dwell: of the images, as of epi.
-        spoiling: turns of the phase over the slice, or over a pixel where there is none.
-        scanner: whose limits hold; None: a human one of 3 T.
-
-    Raises:
-        ConfigError: a value that the scanner cannot play, by name.
+        flip, TE: of the images, as of epi.
 
     Source: Axel, Dougherty, Radiology 171, 1989 and 172, 1989 (SPAMM and its binomial trains);
     flip angles, spacing and the field of view: Loecher, Perotti, Ennis, Medical Image Analysis 74,
     2021. Images by EPI and their times are ours.
     """
-    scanner = scanner or Scanner()
-    angles = (
-        [math.radians(a) for a in (10, 20, 40, 20, 10)] if tag_flips is None else list(tag_flips)
-    )
-    if not angles:
-        raise ConfigError("tag_flips", tag_flips, "one angle in rad or more")
-    encoding.check_length("tag_spacing", tag_spacing)
+    angles = tag_flips or [math.radians(angle) for angle in (10, 20, 40, 20, 10)]
+    encoding.LENGTH("tag_spacing", tag_spacing)
     check_size({"matrix": matrix, "num_frames": num_frames}, num_frames * matrix, matrix)
     crusher = encoding.crushing_area(spoiling, fov, matrix, thickness, "spoiling")
     crush = scanner.block(gz=gradients.trapezoid(crusher, scanner))
@@ -77,12 +62,8 @@ def spamm(
         fov=fov, matrix=matrix, thickness=thickness, flip=flip, TE=TE, dwell=dwell, scanner=scanner
     )
     frame = [*image.blocks, crush]
-    rest = encoding.spare("interval", interval, sum(block.duration for block in frame), scanner)
+    wait = encoding.spare("interval", interval, sum(block.duration for block in frame), scanner)
     for _ in range(num_frames):
-        blocks += [*frame, Block(rest)]
-    return Sequence(
-        encoding.without_empty(blocks),
-        name="spamm",
-        scanner=scanner,
-        definitions={**encoding.geometry(fov, thickness), "TE": TE, "TagSpacing": tag_spacing},
-    )
+        blocks += [*frame, Block(wait)]
+    definitions = {"TE": TE, "TagSpacing": tag_spacing}
+    return encoding.assembled("spamm", blocks, scanner, fov, thickness, definitions)

@@ -1,16 +1,14 @@
 """SPEN: a chirp excites place after place, blips refocus place after place (hybrid with EPI)."""
 
-from __future__ import annotations
-
 import math
 
 from ipads_stream.core.constants import GAMMA_BAR_1H
 from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.fields import Number
 from ipads_stream.sequences import encoding, gradients, pulses
-from ipads_stream.sequences.block import Block
 from ipads_stream.sequences.epi import epi_train
 from ipads_stream.sequences.ready import check_size, ready
-from ipads_stream.sequences.scanner import Scanner, round_to
+from ipads_stream.sequences.scanner import HUMAN, Scanner, round_to
 from ipads_stream.sequences.sequence import Sequence
 
 
@@ -27,9 +25,9 @@ def spen(
     crushing: float = 4.0,
     TE: float = 80e-3,
     dwell: float = 6e-6,
-    scanner: Scanner | None = None,
+    scanner: Scanner = HUMAN,
 ) -> Sequence:
-    """A chirp along y, a refocusing pulse on a slice, and an EPI train in whose course y is read.
+    """A chirp along y, a refocusing pulse on a slice, and an EPI train during which y is read.
 
     After the chirp the phase is a parabola of y, whose slope is 2 pi gammabar G (sweep - t(y))
     where t(y) is when y was excited, and 0 at the edge that was excited last. Refocusing turns its
@@ -38,28 +36,19 @@ def spen(
 
     Args:
         fov: m, square; along y it is what the chirp excites.
-        matrix: samples of a line, and lines.
         thickness: of the slice that is refocused, m; None: everything.
         bandwidth: of the chirp, Hz.
         sweep: its duration, s, a multiple of 10 us.
-        flip, refocusing: angles, rad.
-        crushing: turns of the phase by each crusher over the slice, or over a pixel; 0: none.
+        flip: rad.
         TE: from the middle of the chirp to the middle of the train; the pulse lies at TE / 2, s.
-        dwell: time between samples, s.
-        scanner: whose limits hold; None: a human one of 3 T.
-
-    Raises:
-        ConfigError: a value that the scanner cannot play, by name.
 
     Source: Ben-Eliezer, Irani, Frydman, Super-resolved spatially encoded single-scan 2D MRI,
     Magnetic Resonance in Medicine 63(6), 2010; field of view, sweep and bandwidth: MRiLab's
     PSD_SPEN as used for SPEN water-fat separation. The echo time is ours.
     """
-    scanner = scanner or Scanner()
     check_size({"matrix": matrix}, matrix, matrix)
     pulses.check_duration(sweep, scanner, "sweep")
-    if not bandwidth > 0:
-        raise ConfigError("bandwidth", bandwidth, "a finite number above 0 Hz")
+    Number(above=0.0)("bandwidth", bandwidth)
     least = bandwidth / (GAMMA_BAR_1H * scanner.max_gradient)
     if not fov >= least:
         raise ConfigError("fov", fov, f"at least {least:.4g} m for bandwidth={bandwidth}")
@@ -80,15 +69,9 @@ def spen(
     before = exciting.duration - chirp.delay - chirp.centre + ramp.duration
     before += crush.duration + pulse.centre
     after = pulse.after + crush.duration + prephase.duration + middle
-    encoding.spare("TE", TE, 2 * max(before, after), scanner)
-    first = Block(encoding.spare("TE", 0.5 * TE, before, scanner))
-    second = Block(encoding.spare("TE", 0.5 * TE, after, scanner))
+    first, second = encoding.halves(TE, before, after, scanner)
     blocks = (
         exciting, ramp, first, crush, pulse.block(), crush, second, prephase, *train.blocks,
     )  # fmt: skip
-    return Sequence(
-        encoding.without_empty(blocks),
-        name="spen",
-        scanner=scanner,
-        definitions={**train.definitions(fov, thickness, TE), "Blip": blip},
-    )
+    definitions = {"TE": TE, "EchoSpacing": train.spacing, "Blip": blip}
+    return encoding.assembled("spen", blocks, scanner, fov, thickness, definitions)

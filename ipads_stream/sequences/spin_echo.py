@@ -1,12 +1,10 @@
 """Spin echo: excitation, refocusing between crushers, one line."""
 
-from __future__ import annotations
-
 import math
 
 from ipads_stream.sequences.echo_train import echo_train
 from ipads_stream.sequences.ready import check_size, ready
-from ipads_stream.sequences.scanner import Scanner
+from ipads_stream.sequences.scanner import HUMAN, Scanner
 from ipads_stream.sequences.sequence import Sequence
 
 
@@ -22,36 +20,18 @@ def spin_echo(
     flip: float = math.pi / 2,
     refocusing: float = math.pi,
     crushing: float = 4.0,
-    scanner: Scanner | None = None,
+    scanner: Scanner = HUMAN,
 ) -> Sequence:
     """The lines of an image in ascending order, one echo after each excitation.
 
     Args:
-        fov: m, square.
-        matrix: samples of a line, and lines.
-        thickness: of the slice, m; None: both pulses act everywhere.
         TE, TR: s; met to 10 and 5 us.
-        dwell: time between samples, s.
-        flip, refocusing: angles, rad.
-        crushing: turns of the phase by each crusher over the slice, or over a pixel; 0: none.
-        scanner: whose limits hold; None: a human one of 3 T.
-
-    Raises:
-        ConfigError: a value that the scanner cannot play, by name.
+        flip: rad.
     """
     check_size({"matrix": matrix}, matrix, matrix)
+    shots = [[line] for line in range(matrix)]
     return echo_train(
-        [[line] for line in range(matrix)],
-        name="spin_echo",
-        fov=fov,
-        matrix=matrix,
-        thickness=thickness,
-        ESP=TE,
-        spacing="TE",
-        TR=TR,
-        dwell=dwell,
-        flip=flip,
-        refocusing=refocusing,
-        crushing=crushing,
-        scanner=scanner or Scanner(),
-    )
+        shots, name="spin_echo", spacing="TE", ESP=TE, TR=TR, fov=fov,
+        matrix=matrix, thickness=thickness, dwell=dwell, flip=flip, refocusing=refocusing,
+        crushing=crushing, scanner=scanner,
+    )  # fmt: skip

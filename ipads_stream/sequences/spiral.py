@@ -1,19 +1,17 @@
 """Spiral: interleaved Archimedean spirals outwards, as fast as the scanner allows."""
 
-from __future__ import annotations
-
 import math
+from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Complex, Float
+from jaxtyping import Complex
 
 from ipads_stream.core.constants import GAMMA_BAR_1H
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.sequences import encoding, gradients, pulses
-from ipads_stream.sequences.block import Block
-from ipads_stream.sequences.events import ADC, Gradient
+from ipads_stream.sequences.events import ADC, Block, Gradient
 from ipads_stream.sequences.ready import check_size, ready
-from ipads_stream.sequences.scanner import Scanner, ceil_to, is_multiple
+from ipads_stream.sequences.scanner import HUMAN, Scanner, ceil_to, is_multiple
 from ipads_stream.sequences.sequence import Sequence
 
 FINER = 20  # steps of the integration per gradient raster
@@ -34,57 +32,41 @@ def spiral(
     dwell: float = 4e-6,
     rf_increment: float = math.radians(117),
     spoiling: float = 4.0,
-    scanner: Scanner | None = None,
+    scanner: Scanner = HUMAN,
 ) -> Sequence:
     """One spiral per excitation, each turned by 2 pi / num_interleaves against the one before.
 
     Args:
         fov: m, square; turns lie 1 / fov apart.
         matrix: pixels across; spirals end at k = matrix / (2 fov).
-        thickness: of the slice, m; None: everything is excited.
         num_interleaves: spirals that fill k-space.
         flip: rad.
         TE: to the start of the spiral, s; met to 5 us.
         TR: s; met to 5 us.
-        dwell: time between samples, s.
         rf_increment: of RF spoiling, rad; 0: none.
-        spoiling: turns of the phase over the slice, or over a pixel where there is none; 0: none.
-        scanner: whose limits hold; None: a human one of 3 T.
-
-    Raises:
-        ConfigError: a value that the scanner cannot play, by name.
     """
-    scanner = scanner or Scanner()
     counts = {"matrix": matrix, "num_interleaves": num_interleaves}
     check_size(counts, num_interleaves, 1)
     excitation = encoding.selection(flip, thickness, scanner)
     rephase = scanner.block(gz=gradients.trapezoid(excitation.rephasing, scanner))
-    wave = spiral_waveform(fov, matrix, num_interleaves, scanner)
-    lead = ceil_to(scanner.adc_dead_time, scanner.gradient_raster)
-    adc = window(wave, dwell, lead, scanner)
-    check_size(counts, num_interleaves, max(adc.num_samples, wave.size))
+    read = Spiral.of(fov, matrix, num_interleaves, dwell, scanner)
+    check_size(counts, num_interleaves, max(read.adc.num_samples, read.wave.size))
     crush = encoding.crusher(spoiling, fov, matrix, thickness, "spoiling", scanner)
-    wait = Block(encoding.spare("TE", TE, excitation.after + rephase.duration + lead, scanner))
+    wait = Block(encoding.spare("TE", TE, excitation.after + rephase.duration + read.lead, scanner))
     blocks: list[Block] = []
     phases = pulses.spoiling_phases(num_interleaves, rf_increment).tolist()
     for n, phase in enumerate(phases):
-        turned = wave * np.exp(2j * math.pi * n / num_interleaves)
-        gx, gy = (played(part, lead, scanner) for part in (turned.real, turned.imag))
+        gx, gy = read.turned(2 * math.pi * n / num_interleaves)
         shot = [
             excitation.block(phase),
             rephase,
             wait,
-            scanner.block(gx=gx, gy=gy, adc=adc.turned(phase)),
+            scanner.block(gx=gx, gy=gy, adc=read.adc.turned(phase)),
             scanner.block(gz=crush),
         ]
         used = sum(block.duration for block in shot)
         blocks += [*shot, Block(encoding.spare("TR", TR, used, scanner))]
-    return Sequence(
-        encoding.without_empty(blocks),
-        name="spiral",
-        scanner=scanner,
-        definitions={**encoding.geometry(fov, thickness), "TE": TE, "TR": TR},
-    )
+    return encoding.assembled("spiral", blocks, scanner, fov, thickness, {"TE": TE, "TR": TR})
 
 
 def spiral_waveform(
@@ -95,15 +77,8 @@ def spiral_waveform(
     k = c theta exp(i theta), c = num_interleaves / (2 pi fov). At every moment theta speeds up as
     slew and gradient allow: |dk/dt| and |d2k/dt2|, with dk/dt = c (1 + i theta) w e^(i theta) and
     d2k/dt2 = c [(1 + i theta) w' + (2 i - theta) w^2] e^(i theta), w = d theta / dt.
-
-    Args:
-        fov, matrix, num_interleaves: as of the sequence.
-        scanner: whose limits hold, for the length of the vector.
-
-    Raises:
-        ConfigError: a spiral of fewer points than SHORTEST, or that takes longer than LONGEST.
     """
-    encoding.check_length("fov", fov)
+    encoding.LENGTH("fov", fov)
     pace = num_interleaves / (2 * math.pi * fov)
     end = 0.5 * matrix / fov / pace
     dt = scanner.gradient_raster / FINER
@@ -115,8 +90,8 @@ def spiral_waveform(
     while theta < end:
         # |(1 + i theta) a + (2 i - theta) w^2| = slew, solved for a.
         square, mixed = 1 + theta**2, theta * speed**2
-        rest = (4 + theta**2) * speed**4 - slew**2
-        root = math.sqrt(max(mixed**2 - square * rest, 0.0))
+        excess = (4 + theta**2) * speed**4 - slew**2
+        root = math.sqrt(max(mixed**2 - square * excess, 0.0))
         before = speed
         speed = min(speed + (root - mixed) / square * dt, top / math.sqrt(square))
         theta += 0.5 * (before + speed) * dt
@@ -136,31 +111,39 @@ def spiral_waveform(
     return gradient
 
 
-def window(wave: Complex[np.ndarray, " knots"], dwell: float, lead: float, scanner: Scanner) -> ADC:
-    """The window in which a spiral is sampled, from its start to its end.
+@dataclass(frozen=True, eq=False)
+class Spiral:
+    """A spiral with its window.
 
-    Args:
-        wave: of the spiral.
-        dwell: time between samples, s.
-        lead: before the spiral, s.
-        scanner: whose raster holds.
-
-    Raises:
-        ConfigError: a dwell time off the raster, or too long for one sample.
+    wave: gradient gx + i gy at the points of the gradient raster, T/m; lead: time before it, s;
+    adc: window from its start to its end.
     """
-    count = int((wave.size - 1) * scanner.gradient_raster / dwell) if dwell > 0 else 0
-    if count < 1 or not is_multiple(dwell, scanner.adc_raster):
+
+    wave: Complex[np.ndarray, " knots"]
+    lead: float
+    adc: ADC
+    scanner: Scanner
+
+    @classmethod
+    def of(
+        cls, fov: float, matrix: int, num_interleaves: int, dwell: float, scanner: Scanner
+    ) -> "Spiral":
+        """The spiral of an image; the arguments are those of the sequence."""
+        wave = spiral_waveform(fov, matrix, num_interleaves, scanner)
         longest = (wave.size - 1) * scanner.gradient_raster
-        allowed = f"a multiple of {scanner.adc_raster} s above 0, up to {longest:g} s"
-        raise ConfigError("dwell", dwell, allowed)
-    return ADC(count, dwell, lead)
+        count = int(longest / dwell) if dwell > 0 else 0
+        if count < 1 or not is_multiple(dwell, scanner.adc_raster):
+            allowed = f"a multiple of {scanner.adc_raster} s above 0, up to {longest:g} s"
+            raise ConfigError("dwell", dwell, allowed)
+        lead = ceil_to(scanner.adc_dead_time, scanner.gradient_raster)
+        return cls(wave, lead, ADC(count, dwell, lead), scanner)
 
-
-def played(wave: Float[np.ndarray, " knots"], lead: float, scanner: Scanner) -> Gradient:
-    """The wave after a lead, wound down to zero at the end."""
-    raster = scanner.gradient_raster
-    down = max(math.ceil(abs(wave[-1]) / (0.98 * scanner.max_slew * raster)), 1)
-    ending = wave[-1] * np.arange(down - 1, -1, -1) / down
-    knots = np.append(wave, ending)
-    times = np.round(lead + np.arange(knots.size) * raster, 9)
-    return Gradient(times, knots)
+    def turned(self, angle: float) -> tuple[Gradient, Gradient]:
+        """gx and gy of the spiral turned by an angle (rad), wound down to zero at the end."""
+        turned, raster = self.wave * np.exp(1j * angle), self.scanner.gradient_raster
+        played = []
+        for wave in (turned.real, turned.imag):
+            down = max(math.ceil(abs(wave[-1]) / (0.98 * self.scanner.max_slew * raster)), 1)
+            knots = np.append(wave, wave[-1] * np.arange(down - 1, -1, -1) / down)
+            played.append(Gradient(np.round(self.lead + np.arange(knots.size) * raster, 9), knots))
+        return played[0], played[1]

@@ -3,10 +3,10 @@
 Steps end at edges of RF cells, knots of gradients and samples. Without RF the mean of a gradient
 over a step is exact. Under RF a step is no longer than CELL where a gradient varies, and the phase
 of an offset pulse turns by no more than TURN in it, which shortens the flip by TURN^2 / 24 = 4e-5
-at most. Neighbouring steps that play the same are one; blocks that do are worked out once.
+at most. Where that would take more than FRAMED steps, the pulse stands in its own frame instead,
+in which its phase does not turn. Neighbouring steps that play the same are one; blocks that do are
+worked out once.
 """
-
-from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
@@ -16,61 +16,42 @@ from jaxtyping import Bool, Complex, Float
 
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.physics.waveforms import Pulse, Use, Waveforms
-from ipads_stream.sequences.block import Block
-from ipads_stream.sequences.events import RF, Gradient
+from ipads_stream.sequences.events import RF, Block, Gradient
 
 SAME = 1e-10  # s; closer edges are one
 ALIKE = 1e-13  # of the largest gradient; closer means of neighbours differ by roundings
 CELL = 1e-6  # s
 TURN = 1 / 32  # rad
+FRAMED = 20_000  # steps of a pulse
+FEWER = 10  # times as many as cells, else a frame is not worth it
 MOST = 100_000_000  # steps of a sequence, which take some 5 GB
 
-Steps = tuple[
-    Float[np.ndarray, " K"],
-    Complex[np.ndarray, " K"],
-    Float[np.ndarray, "K 3"],
-    Bool[np.ndarray, " K"],
-    tuple[int, int] | None,
-]
+# dt (K,), b1 (K,), mean gradient (K, 3), whether a sample ends each step (K,), steps of the pulse
+Steps = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, tuple[int, int] | None]
 
 
 def waveforms_of(blocks: Sequence[Block]) -> Waveforms:
-    """Steps of blocks in a row.
-
-    Args:
-        blocks: of a sequence.
-
-    Raises:
-        ConfigError: more steps than MOST.
-    """
+    """Steps of blocks in a row, at most MOST."""
     cache: dict[Hashable, Steps] = {}
-    parts: list[Steps] = []
-    b1, receivers, played = [], [], []
+    parts: list[tuple[np.ndarray, ...]] = []
+    receivers, played = [np.zeros(0)], []
     start, first_step = 0.0, 0
     for block in blocks:
-        key = _key(block)
+        key, rf = _key(block), block.rf
         if key not in cache:
             cache[key] = _steps(block)
-        steps = cache[key]
-        parts.append(steps)
-        rf, adc = block.rf, block.adc
-        b1.append(steps[1] if rf is None else steps[1] * np.exp(1j * rf.phase))
-        if adc is not None:
-            receivers.append(adc.receiver)
-        if rf is not None and steps[4] is not None:
-            begin, end = (first_step + step for step in steps[4])
-            played.append((begin, end, start + rf.delay + rf.centre, rf.use))
+        dt, b1, gradient, sampled, span = cache[key]
+        parts.append((b1 if rf is None else b1 * np.exp(1j * rf.phase), gradient, dt, sampled))
+        if block.adc is not None:
+            receivers.append(block.adc.receiver)
+        if rf is not None and span is not None:
+            begin, end = (first_step + step for step in span)
+            played.append((begin, end, start + rf.delay + rf.centre, rf.use, _frame(rf)))
         start += block.duration
-        first_step += steps[0].size
+        first_step += dt.size
         _check_count(first_step)
-    return _merged(
-        np.concatenate(b1),
-        np.concatenate([steps[2] for steps in parts]),
-        np.concatenate([steps[0] for steps in parts]),
-        np.concatenate([steps[3] for steps in parts]),
-        np.concatenate(receivers) if receivers else np.zeros(0),
-        played,
-    )
+    b1, gradient, dt, sampled = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return _merged(b1, gradient, dt, sampled, np.concatenate(receivers), played)
 
 
 def _check_count(count: int) -> None:
@@ -79,17 +60,12 @@ def _check_count(count: int) -> None:
 
 
 def _key(block: Block) -> Hashable:
-    """What decides the steps but for the phases of pulse and receiver.
-
-    Arrays are known by identity: they live as long as the blocks do.
-    """
+    """What decides the steps but for phases; arrays, which live as long, by identity."""
     rf, adc = block.rf, block.adc
-    return (
-        None if rf is None else (id(rf.samples), id(rf.edges), rf.delay, rf.frequency),
-        tuple(None if g is None else (id(g.times), id(g.amplitudes)) for g in block.gradients),
-        None if adc is None else (adc.num_samples, adc.dwell, adc.delay),
-        block.duration,
-    )
+    pulse = None if rf is None else (id(rf.samples), id(rf.edges), rf.delay, rf.frequency)
+    window = None if adc is None else (adc.num_samples, adc.dwell, adc.delay)
+    knots = tuple(None if g is None else (id(g.times), id(g.amplitudes)) for g in block.gradients)
+    return pulse, knots, window, block.duration
 
 
 def _steps(block: Block) -> Steps:
@@ -122,16 +98,22 @@ def _steps(block: Block) -> Steps:
         span = (int(inside[0]), int(inside[-1]) + 1)
         since = since[inside]
         cell = np.searchsorted(block.rf.edges, since, side="right") - 1
-        turning = np.exp(-2j * math.pi * block.rf.frequency * since)
-        b1[inside] = block.rf.samples[cell] * turning
+        turning = block.rf.frequency - _frame(block.rf)
+        b1[inside] = block.rf.samples[cell] * np.exp(-2j * math.pi * turning * since)
     # Steps that are meant to be of one length are, to the last bit: kernels group them by it.
     return np.round(np.diff(edges), 14), b1, means, sampled, span
+
+
+def _frame(rf: RF) -> float:
+    """Frequency of the frame in which a pulse stands, Hz; 0 for the nominal one."""
+    steps = 2 * math.pi * abs(rf.frequency) * rf.duration / TURN
+    return rf.frequency if steps > max(FRAMED, FEWER * rf.samples.size) else 0.0
 
 
 def _cells(rf: RF, gradients: Sequence[Gradient | None]) -> Float[np.ndarray, " edges"]:
     """Edges of the pulse's cells, finer where its phase or a gradient varies within them."""
     lengths = np.diff(rf.edges)
-    turns = 2 * math.pi * abs(rf.frequency) * lengths / TURN
+    turns = 2 * math.pi * abs(rf.frequency - _frame(rf)) * lengths / TURN
     varying = np.zeros(lengths.size, dtype=np.bool_)
     for gradient in gradients:
         if gradient is not None:
@@ -155,7 +137,7 @@ def _merged(
     dt: Float[np.ndarray, " K"],
     sampled: Bool[np.ndarray, " K"],
     receiver: Float[np.ndarray, " S"],
-    played: list[tuple[int, int, float, Use]],
+    played: list[tuple[int, int, float, Use, float]],
 ) -> Waveforms:
     """Joins steps of one RF and one gradient, but not across a sample or the end of a pulse."""
     pulse = np.zeros(dt.size, dtype=np.int64)
@@ -168,14 +150,9 @@ def _merged(
     first = np.flatnonzero(begins)
     last = np.append(first[1:], dt.size) - 1
     step = np.cumsum(begins) - 1
-    return Waveforms(
-        b1=b1[first],
-        gradient=gradient[first],
-        dt=np.add.reduceat(dt, first),
-        sampled=sampled[last],
-        receiver=receiver,
-        pulses=tuple(
-            Pulse(int(step[begin]), int(step[end - 1]) + 1, centre, use)
-            for begin, end, centre, use in played
-        ),
+    pulses = tuple(
+        Pulse(int(step[begin]), int(step[end - 1]) + 1, centre, use, frame)
+        for begin, end, centre, use, frame in played
     )
+    dt = np.add.reduceat(dt, first)
+    return Waveforms(b1[first], gradient[first], dt, sampled[last], receiver, pulses)

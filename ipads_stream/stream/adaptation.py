@@ -1,18 +1,16 @@
 """The table of shares that adaptive distributions follow, part of the stream's state.
 
-Time runs in blocks of ``every`` deliveries. The errors of block b are fed back while it is trained
-on; at its end they make new shares, which hold from block b + 2 on: no batch of that block has been
-made yet, since a stream is at most ``depth`` batches ahead. So which shares a sample is drawn with
-follows from its index and the table alone, whatever was made ahead, by however many threads; and
-the table keeps all shares there were, so that any sample of the past can be made again.
+The errors of a block of ``every`` deliveries make, at its end, the shares of the block after the
+next, of which nothing has been made yet: a stream is at most ``depth`` batches ahead. The shares of
+a sample follow from its index and the table alone. The table keeps those of the last blocks, so
+that its size and the time to resume do not grow; training writes all of them to ``shares.jsonl``.
 """
-
-from __future__ import annotations
 
 import dataclasses
 import threading
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,14 +20,13 @@ from torch import Tensor
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.random import Keys
 from ipads_stream.core.sample import Sample
-from ipads_stream.distributions import Correlated
+from ipads_stream.distributions import Correlated, Distribution
 from ipads_stream.distributions.adaptive import Adaptive
-from ipads_stream.distributions.joint import adaptive_of
 from ipads_stream.stream.failure import complete, handle_nonfinite, simulate
 from ipads_stream.systems import System
 
 Shares = dict[str, list[float]]
-KEPT = 8  # systems with shares of their own, for the blocks in the making
+KEPT = 16  # of the last shares, those of the blocks in the making among them
 
 
 def adaptive_parameters(system: System) -> dict[str, Adaptive]:
@@ -37,122 +34,117 @@ def adaptive_parameters(system: System) -> dict[str, Adaptive]:
     if not dataclasses.is_dataclass(system):
         return {}
     values = {f.name: getattr(system, f.name) for f in dataclasses.fields(system)}
-    found = {name: adaptive_of(value) for name, value in values.items()}
-    return {name: value for name, value in found.items() if value is not None}
+    parts = [(name, part) for name, value in values.items() if isinstance(value, Distribution)
+             for part in value.nested()]  # fmt: skip
+    return {name: part for name, part in parts if isinstance(part, Adaptive)}
+
+
+def refuse_adaptive(key: str, system: System, purpose: str) -> None:
+    """Refuses, by ``key``, a system that adapts to the network's errors."""
+    if adaptive := adaptive_parameters(system):
+        allowed = f"distributions that do not adapt, for {purpose}"
+        raise ConfigError(key, ", ".join(adaptive), allowed)
 
 
 def with_shares(system: System, shares: Mapping[str, Any] | None) -> System:
-    """The system whose adaptive parameters have these shares: all that adapts, as configuration.
-
-    Args:
-        system: as configured.
-        shares: name of the parameter -> shares of its regions; None: as configured.
-    """
+    """The system with these shares in its adaptive parameters, by name; None: as configured."""
     if not shares:
         return system
-    changed = {
-        name: dataclasses.replace(value, shares=tuple(shares[name]))
-        for name, value in adaptive_parameters(system).items()
-    }
-    return _replaced(system, changed)
+    return _changed(system, lambda name, x: dataclasses.replace(x, shares=tuple(shares[name])))
 
 
 def frozen(system: System, shares: Mapping[str, Any] | None = None) -> System:
     """The system with these shares for good: nothing in it adapts any more."""
-    system = with_shares(system, shares)
-    kept = {name: value.frozen() for name, value in adaptive_parameters(system).items()}
-    return _replaced(system, kept)
+    return _changed(with_shares(system, shares), lambda name, adaptive: adaptive.frozen())
 
 
-def _replaced(system: System, changed: Mapping[str, Any]) -> System:
-    outer = {name: getattr(system, name) for name in changed}
-    values = {
-        name: dataclasses.replace(outer[name], distribution=value)
-        if isinstance(outer[name], Correlated)
-        else value
-        for name, value in changed.items()
-    }
+def _changed(system: System, change: Callable[[str, Adaptive], Distribution]) -> System:
+    values = {}
+    for name, adaptive in adaptive_parameters(system).items():
+        outer, values[name] = getattr(system, name), change(name, adaptive)
+        if isinstance(outer, Correlated):
+            values[name] = dataclasses.replace(outer, distribution=values[name])
     return dataclasses.replace(system, **values)  # type: ignore[type-var]
 
 
 class ShareTable:
-    """Shares of all adaptive parameters, block by block.
+    """Shares of all adaptive parameters, in blocks of ``every`` deliveries.
 
-    Args:
-        system: as configured.
-        batch_size: samples of a batch, over all ranks.
-        echo: deliveries of each batch.
-        every: deliveries of a block.
+    A batch of ``batch_size`` samples, over all ranks, is delivered ``repeat`` times.
 
     Attributes:
         adaptive: name -> distribution; empty where nothing adapts.
-        history: (first sample that is drawn with them, shares), in order; before the first the
-            shares are those of the configuration.
+        history: (first sample that is drawn with them, shares), the last in order; before the very
+            first the shares are those of the configuration.
         fed: deliveries whose errors have been counted, or passed over.
     """
 
-    def __init__(self, system: System, *, batch_size: int, echo: int, every: int) -> None:
-        self.system, self.batch_size, self.echo, self.every = system, batch_size, echo, every
+    def __init__(self, system: System, *, batch_size: int, repeat: int, every: int) -> None:
+        self.system, self.batch_size = system, batch_size
+        self.repeat, self.every = repeat, every
         self.adaptive = adaptive_parameters(system)
-        self.history: list[tuple[int, Shares]] = []
+        # How many were dropped before the history; both change at once, producers read them.
+        self._kept: tuple[int, list[tuple[int, Shares]]] = 0, []
         self.fed = 0
         self._errors: dict[str, list[float]] = {}
         self._regions = {name: len(value.edges) + 1 for name, value in self.adaptive.items()}
         self._pending: Tensor | None = None  # (2, all regions): sum of errors, and their number
-        self._systems: dict[int, System] = {}
+        # Version -> the system with its shares.
+        self.system_of = lru_cache(KEPT)(lambda version: with_shares(system, self.shares(version)))
         self._lock = threading.Lock()
         self._made = -1  # last sample made for delivery
 
     # Which shares
 
+    @property
+    def history(self) -> list[tuple[int, Shares]]:
+        return self._kept[1]
+
+    @property
+    def newest(self) -> int:
+        """Number of the newest shares."""
+        dropped, history = self._kept
+        return dropped + len(history)
+
     def version(self, index: int) -> int:
-        """Number of the shares that a sample is drawn with; 0: those of the configuration."""
-        return bisect_right(self.history, index, key=lambda entry: entry[0])
+        """Number of the shares that a sample is drawn with; 0: those of the configuration.
+
+        Raises:
+            ConfigError: the shares of that sample are not kept any more.
+        """
+        dropped, history = self._kept
+        found = bisect_right(history, index, key=lambda entry: entry[0])
+        if dropped and not found:
+            allowed = f"{history[0][0]} or more: the shares of earlier samples are not kept"
+            raise ConfigError("index", index, allowed)
+        return dropped + found
 
     def shares(self, version: int) -> Shares | None:
         """Shares by name; None: those of the configuration."""
-        return None if version == 0 else self.history[version - 1][1]
-
-    def system_of(self, version: int) -> System:
-        """The system with the shares of a version."""
-        if version == 0:
-            return self.system
-        with self._lock:
-            if version not in self._systems:
-                self._systems[version] = with_shares(self.system, self.shares(version))
-                for old in sorted(self._systems)[:-KEPT]:
-                    del self._systems[old]
-            return self._systems.get(version) or with_shares(self.system, self.shares(version))
+        dropped, history = self._kept
+        return None if version == 0 else history[version - dropped - 1][1]
 
     def note_made(self, last: int) -> None:
-        """Remembers the last sample that is made for delivery, to tell feedback that is late."""
+        """Remembers the last sample that is made for delivery, to recognise late feedback."""
         with self._lock:
             self._made = max(self._made, last)
 
     def simulate(
         self, keys: Keys, xp: Any, policy: str | None
     ) -> tuple[Sample, list[dict[str, Any]], tuple[Shares | None, ...] | None]:
-        """Samples, each drawn with the shares of its index.
-
-        Args:
-            keys: of the samples.
-            xp: array library.
-            policy: for samples that are not finite; None: as they come.
-
-        Returns:
-            The samples, a record of each that was not finite, and the shares of each sample.
-        """
+        """Samples, each drawn with the shares of its index, records of those that were not finite,
+        and the shares of each; policy None: as they come."""
         if not self.adaptive:
             return *_simulated(self.system, keys, xp, policy), None
         versions = [self.version(int(index)) for index in keys.indices]
         parts, rows, events = [], [], []
         for version in sorted(set(versions)):
-            some = np.flatnonzero(np.array(versions) == version)
-            part_keys = Keys(keys.seed, keys.split, keys.indices[some])
+            places = np.flatnonzero(np.array(versions) == version)
+            part_keys = Keys(keys.seed, keys.split, keys.indices[places])
             part, failed = _simulated(self.system_of(version), part_keys, xp, policy)
             events += [event | {"shares": self.shares(version)} for event in failed]
             parts.append(part)
-            rows.append(some)
+            rows.append(places)
         sample = parts[0] if len(parts) == 1 else merged(parts, rows, xp)
         return sample, events, tuple(self.shares(version) for version in versions)
 
@@ -169,12 +161,14 @@ class ShareTable:
         step = batch.provenance.step
         if not self.adaptive or step < self.fed:
             return
-        while step // self.every > self.fed // self.every:  # blocks whose end was not fed back
+        if step // self.every > self.fed // self.every:  # the end of a block was not fed back
             self._close(self.fed // self.every)
+            self.fed = step // self.every * self.every
         sums = torch.cat([self._tally(name, batch, errors) for name in self.adaptive], dim=1)
         if total is not None:
             sums = total(sums)
-        self._pending = sums if self._pending is None else self._pending + sums
+        # What was restored lies on the host: which device a rank has is not known until it trains.
+        self._pending = sums if self._pending is None else self._pending.to(sums.device) + sums
         self.fed = step + 1
         if self.fed % self.every == 0:
             self._close(step // self.every)
@@ -183,24 +177,20 @@ class ShareTable:
         """Sum of errors and their number in each region of a parameter, (2, regions), float64."""
         values = np.asarray(batch.params[name], dtype=np.float64)
         regions = self.adaptive[name].region(values)
-        if isinstance(errors, Mapping):
-            if name not in errors:
-                raise ConfigError(
-                    "errors", list(errors), f"an entry for each of {list(self.adaptive)}"
-                )
-            own = errors[name]
-        else:
-            own = errors
-        own = own.detach().to(torch.float64)
-        if own.shape not in (values.shape, values.shape[:1]):
+        if isinstance(errors, Mapping) and name not in errors:
+            allowed = f"an entry for each of {list(self.adaptive)}"
+            raise ConfigError("errors", list(errors), allowed)
+        error = errors[name] if isinstance(errors, Mapping) else errors
+        error = error.detach().to(torch.float64)
+        if error.shape not in (values.shape, values.shape[:1]):
             allowed = f"a tensor of shape {values.shape[:1]} or {values.shape}"
-            raise ConfigError(f"errors.{name}", tuple(own.shape), allowed)
-        own = own.reshape(*own.shape, *(1,) * (values.ndim - own.ndim)).expand(values.shape)
+            raise ConfigError(f"errors.{name}", tuple(error.shape), allowed)
+        error = error.reshape(*error.shape, *(1,) * (values.ndim - error.ndim)).expand(values.shape)
         weight = batch.weight.reshape(-1, *(1,) * (values.ndim - 1)).expand(values.shape)
-        counts = torch.isfinite(own) & (weight.to(own.device) > 0)
+        counts = torch.isfinite(error) & (weight.to(error.device) > 0)
         one_hot = np.arange(self._regions[name])[:, None] == regions.reshape(-1)
-        chosen = torch.from_numpy(one_hot).to(own.device, torch.float64) * counts.reshape(-1)
-        clean = torch.where(counts, own, torch.zeros_like(own)).reshape(-1)
+        chosen = torch.from_numpy(one_hot).to(error.device, torch.float64) * counts.reshape(-1)
+        clean = torch.where(counts, error, torch.zeros_like(error)).reshape(-1)
         # A product instead of index_add: the same sums on every run of a GPU.
         return torch.stack([chosen @ clean, chosen.sum(1)])
 
@@ -210,22 +200,24 @@ class ShareTable:
         pending, self._pending = self._pending, None
         if pending is None:
             return
-        first = -(-(block + 2) * self.every // self.echo) * self.batch_size
+        first = -(-(block + 2) * self.every // self.repeat) * self.batch_size
         if self._made >= first:
             raise RuntimeError(
                 f"the errors of deliveries {block * self.every} to {self.fed - 1} were fed back "
                 f"after sample {first} had been made, which is to be drawn by them: call feed_back "
                 "after every step, or raise adapt_every"
             )
-        at, shares = 0, {}
-        for name, value in self.adaptive.items():
-            stop = at + self._regions[name]
-            sums, counts = pending[:, at:stop].cpu().numpy()
-            at = stop
+        shares, ends = {}, np.cumsum(list(self._regions.values()))
+        tallies = np.split(pending.cpu().numpy(), ends[:-1], axis=1)
+        for (name, value), (sums, counts) in zip(self.adaptive.items(), tallies, strict=True):
             self._errors[name] = _running(self._errors.get(name), sums, counts, value.memory)
             shares[name] = value.following(self._errors[name]).sampled.tolist()
-        with self._lock:
-            self.history.append((first, shares))
+        dropped, history = self._kept
+        self._keep(dropped, [*history, (first, shares)])
+
+    def _keep(self, dropped: int, history: list[tuple[int, Shares]]) -> None:
+        more = max(len(history) - KEPT, 0)
+        self._kept = dropped + more, history[more:]
 
     # State
 
@@ -235,27 +227,25 @@ class ShareTable:
             "every": self.every,
             "fed": self.fed,
             "history": [[first, shares] for first, shares in self.history],
+            "dropped": self._kept[0],
             "errors": {name: list(errors) for name, errors in self._errors.items()},
             "pending": None if self._pending is None else self._pending.cpu().tolist(),
         }
 
-    def restored(self, state: Any, device: str) -> ShareTable:
-        """A table of the same system in the state given.
-
-        Raises:
-            ConfigError: the state is that of another table.
-        """
+    def restored(self, state: Any) -> "ShareTable":
+        """A table of the same system in this state; ConfigError where it is another table's."""
         if not isinstance(state, dict) or state.get("every") != self.every:
-            found = state.get("every") if isinstance(state, dict) else state
-            raise ConfigError("state.table.every", found, f"{self.every}, as this stream has")
+            every = state.get("every") if isinstance(state, dict) else state
+            raise ConfigError("state.table.every", every, f"{self.every}, as this stream has")
         table = ShareTable(
-            self.system, batch_size=self.batch_size, echo=self.echo, every=self.every
+            self.system, batch_size=self.batch_size, repeat=self.repeat, every=self.every
         )
-        table.history = [(int(first), dict(shares)) for first, shares in state["history"]]
+        history = [(int(first), dict(shares)) for first, shares in state["history"]]
+        table._keep(int(state.get("dropped", 0)), history)
         table.fed = int(state["fed"])
         table._errors = {name: list(errors) for name, errors in state["errors"].items()}
         if state["pending"] is not None:
-            table._pending = torch.tensor(state["pending"], dtype=torch.float64, device=device)
+            table._pending = torch.tensor(state["pending"], dtype=torch.float64)
         return table
 
 
@@ -271,7 +261,7 @@ def _simulated(
 def _running(
     before: list[float] | None, sums: np.ndarray, counts: np.ndarray, memory: float
 ) -> list[float]:
-    """Running mean errors; a region without draws keeps its own, or takes the mean of the rest."""
+    """Running mean errors; a region without draws keeps its mean, or takes that of the others."""
     if not counts.sum():
         return before if before is not None else [0.0] * len(sums)
     everywhere = max(float(sums.sum() / counts.sum()), 0.0)

@@ -1,21 +1,20 @@
 """Rates of a system's stream on this machine, and of reading a stored set instead."""
 
-from __future__ import annotations
-
-import json
+import itertools
 import os
 import platform
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ipads_stream import __version__
-from ipads_stream.core.errors import ConfigError
-from ipads_stream.core.files import write_text
+from ipads_stream.core.fields import Number
+from ipads_stream.core.files import json_text, write_text
 from ipads_stream.stream.freeze import Frozen, freeze
 from ipads_stream.stream.produce import produce
 from ipads_stream.stream.stream import Stream
@@ -29,48 +28,35 @@ def measure(
 ) -> list[dict[str, Any]]:
     """Medians of repeated calls: generate a batch, take a ready one, read one from a stored set.
 
-    Args:
-        system: that is streamed.
-        batch_size: samples per batch.
-        threads: producing threads of the threaded row.
-        seconds: measured per row.
-        device: "auto", "cpu" or "cuda".
+    ``seconds`` are measured per row; ``threads`` are those of the threaded row.
     """
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds > 0:
-        raise ConfigError("seconds", seconds, "a time above 0")
+    Number(above=0)("seconds", seconds)
     inline = Stream(system, batch_size=batch_size, device=device, threads=0)
     ahead = Stream(system, batch_size=batch_size, device=device, threads=threads)
-    rows = [
-        _row("generate, in the consumer", median_seconds(_stepper(inline), seconds), batch_size),
-        _row(f"generate, {threads} producer threads", _mean(ahead, seconds), batch_size),
-        _row("hand-over of a ready batch", hand_over(inline.batch(0), seconds), batch_size),
-    ]
+    per_batch = {
+        "generate, in the consumer": median_seconds(_stepper(inline), seconds),
+        f"generate, {threads} producer threads": _mean(ahead, seconds),
+        "hand-over of a ready batch": hand_over(inline.batch(0), seconds),
+    }
     stored = Stream(system, batch_size=512, device="cpu", threads=0)
     with tempfile.TemporaryDirectory() as folder:
         for fmt, name in (("npy", "memory-mapped NumPy"), ("hdf5", "HDF5")):
             frozen = Frozen(freeze(stored, Path(folder) / fmt, STORED, fmt=fmt))
             reader = frozen.stream(batch_size=batch_size, threads=0, device=device)
-            rows.append(
-                _row(f"read stored, {name}", median_seconds(_stepper(reader), seconds), batch_size)
-            )
-    return rows
-
-
-def _row(what: str, seconds: float, batch_size: int) -> dict[str, Any]:
-    return {
-        "row": what,
-        "ms_per_batch": 1e3 * seconds,
-        "samples_per_s": batch_size / seconds,
-    }
+            per_batch[f"read stored, {name}"] = median_seconds(_stepper(reader), seconds)
+    return [
+        {"row": what, "ms_per_batch": 1e3 * time, "samples_per_s": batch_size / time}
+        for what, time in per_batch.items()
+    ]
 
 
 def _stepper(stream: Stream) -> Callable[[], Any]:
-    steps = iter(range(1 << 62))
+    steps = itertools.count()
     return lambda: stream.batch(next(steps))
 
 
 def median_seconds(call: Callable[[], Any], seconds: float) -> float:
-    """Median time of a call, repeated for so many seconds and at least three times."""
+    """Median time of a call, repeated for this many seconds and at least three times."""
     call()  # compiles
     times: list[float] = []
     while sum(times) < seconds or len(times) < 3:
@@ -92,34 +78,24 @@ def _mean(stream: Stream, seconds: float) -> float:
 
 
 def hand_over(ready: Any, seconds: float) -> float:
-    """Time to take a batch that costs nothing to make and lies ready."""
-    items = produce(lambda step: ready, 0, threads=1, depth=4)
-
-    def take() -> None:
-        next(items)
-
-    def rested() -> float:
-        time.sleep(5e-4)  # a consumer that works: the producer has caught up
-        started = time.perf_counter()
-        take()
-        return time.perf_counter() - started
-
-    rested()
+    """Median time, s, to take a ready batch that costs nothing to make."""
     times: list[float] = []
-    until = time.perf_counter() + seconds
-    while time.perf_counter() < until or len(times) < 3:
-        times.append(rested())
-    items.close()
+    with closing(produce(lambda step: ready, 0, threads=1, depth=4)) as items:
+        next(items)
+        until = time.perf_counter() + seconds
+        while time.perf_counter() < until or len(times) < 3:
+            time.sleep(5e-4)  # a consumer that works: the producer has caught up
+            started = time.perf_counter()
+            next(items)
+            times.append(time.perf_counter() - started)
     return float(np.median(times))
 
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows as aligned text."""
     lines = [f"{'':34s} {'ms/batch':>10s} {'samples/s':>12s}"]
-    lines += [
-        f"{row['row']:34s} {row['ms_per_batch']:10.3f} {row['samples_per_s']:12,.0f}"
-        for row in rows
-    ]
+    for row in rows:
+        lines.append(f"{row['row']:34s} {row['ms_per_batch']:10.3f} {row['samples_per_s']:12,.0f}")
     return "\n".join(lines)
 
 
@@ -132,4 +108,4 @@ def write(rows: list[dict[str, Any]], path: Path) -> None:
         "python": platform.python_version(),
         "rows": rows,
     }
-    write_text(path, json.dumps(content, indent=1) + "\n")
+    write_text(path, json_text(content, indent=1) + "\n")

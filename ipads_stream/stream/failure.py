@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from ipads_stream.core.backend import is_cupy, is_device_failure
 from ipads_stream.core.random import Keys
-from ipads_stream.core.sample import Arrays, Sample
+from ipads_stream.core.sample import GROUPS, Arrays, Sample
 from ipads_stream.systems import System
 
 POLICIES = ("raise", "substitute", "mask")
@@ -43,25 +44,23 @@ def simulate(system: System, keys: Keys, xp: Any) -> Sample:
 
     Raises:
         SimulationError: the system raised; the message holds the index and the parameters.
+        Exception: whatever memory or a GPU failed with, at once and as it is.
     """
     try:
-        return _simulate(system, keys, xp)
+        return system.render(system.draw(keys, progress_of(keys)), keys, xp)
     except Exception as error:
+        if is_device_failure(error):
+            raise
         for index in keys.indices:
-            one = Keys(keys.seed, keys.split, np.array([index], dtype=np.uint64))
+            key = Keys(keys.seed, keys.split, np.array([index], dtype=np.uint64))
             params: Arrays = {}
             try:
-                params = system.draw(one, progress_of(one))
-                system.render(params, one, xp)
+                params = system.draw(key, progress_of(key))
+                system.render(params, key, xp)
             except Exception as culprit:
                 reason = f"{type(culprit).__name__}: {culprit}"
                 raise SimulationError(reason, int(index), row_of(params, 0)) from culprit
         raise error  # only the batch as a whole fails
-
-
-def _simulate(system: System, keys: Keys, xp: Any) -> Sample:
-    params = system.draw(keys, progress_of(keys))
-    return system.render(params, keys, xp)
 
 
 def progress_of(keys: Keys) -> np.ndarray:
@@ -76,15 +75,20 @@ def progress_of(keys: Keys) -> np.ndarray:
 
 def is_finite(sample: Sample, xp: Any) -> np.ndarray:
     """(B,) bool on the host: every input and target of the sample, and its weight, is finite."""
-    good = None
-    for array in (*sample.inputs.values(), *sample.targets.values()):
-        if array.dtype.kind not in "fc":
-            continue
-        # A sum over a sample is finite unless it holds a NaN, an infinity or overflows.
-        finite = xp.isfinite(xp.sum(xp.abs(array), axis=tuple(range(1, array.ndim))))
-        good = finite if good is None else good & finite
-    weighted = np.isfinite(_weight(sample))
-    return weighted if good is None else _on_host(good) & weighted
+    rows = [
+        xp.ascontiguousarray(xp.reshape(array, (len(array), -1)))
+        for array in (*sample.inputs.values(), *sample.targets.values())
+        if array.dtype.kind in "fc"
+    ]
+    flat = [x.view(x.real.dtype) for x in rows]
+    if xp is not np and flat:  # few launches instead of few copies
+        flat = [xp.concatenate(flat, axis=1)]
+    good = np.isfinite(_weight(sample))
+    for x in flat:
+        # A sum over a sample is finite unless it holds a NaN, an infinity or overflows; of the real
+        # and imaginary parts together it takes a quarter of the time of a sum of magnitudes.
+        good = good & np.isfinite(_on_host(xp.einsum("bn->b", x)))
+    return good
 
 
 def complete(sample: Sample) -> Sample:
@@ -104,7 +108,7 @@ def _weight(sample: Sample) -> np.ndarray:
 
 
 def _on_host(array: Any) -> np.ndarray:
-    return np.asarray(array.get() if hasattr(array, "get") else array)
+    return np.asarray(array.get() if is_cupy(array) else array)
 
 
 def handle_nonfinite(
@@ -135,32 +139,20 @@ def handle_nonfinite(
     sample.substituted[bad] = True
     if policy == "mask":
         sample.weight[bad] = 0.0
-        sample = replace(sample, inputs=dict(sample.inputs), targets=dict(sample.targets))
-        for group in (sample.inputs, sample.targets):
-            for name, array in group.items():
-                group[name] = _with_rows(array, bad, 0, xp)
-        return sample, events
+        return sample.mapped(lambda array: _with_rows(array, bad, 0, xp)), events
     return _substituted(sample, bad, system, keys, xp), events
 
 
 def _substituted(sample: Sample, bad: np.ndarray, system: System, keys: Keys, xp: Any) -> Sample:
-    sample = replace(
-        sample,
-        inputs=dict(sample.inputs),
-        targets=dict(sample.targets),
-        params=dict(sample.params),
-    )
+    groups: dict[str, Any] = {name: dict(getattr(sample, name)) for name in GROUPS}
+    sample = replace(sample, **groups)
     for attempt in range(ATTEMPTS):
         again = Keys(keys.seed, f"{keys.split}/substitute/{attempt}", keys.indices[bad])
         other = simulate(system, again, xp)
-        for mine, theirs in (
-            (sample.inputs, other.inputs),
-            (sample.targets, other.targets),
-        ):
-            for name, array in mine.items():
-                mine[name] = _with_rows(array, bad, theirs[name], xp)
-        for name, array in sample.params.items():
-            sample.params[name] = _with_rows(array, bad, other.params[name], np)
+        for group, arrays in groups.items():
+            space = np if group == "params" else xp
+            for name, array in arrays.items():
+                arrays[name] = _with_rows(array, bad, getattr(other, group)[name], space)
         sample.weight[bad] = _weight(other)
         bad = bad[~is_finite(other, xp)]
         if not len(bad):

@@ -1,32 +1,37 @@
 """A stream written to disk, for those who must share or archive a fixed set.
 
-``freeze`` writes memory-mapped NumPy files or one HDF5 file, with a manifest that says what the set
-is and holds a SHA-256 of each array. ``Frozen`` reads it back as a system, so that
-``Stream(Frozen(path))`` shards, resumes and prefetches like a live one, and yields the same
-batches bit for bit.
+A manifest says what the set is, with a SHA-256 and, where the system says it, the unit of each
+array. ``Stream(Frozen(path))`` shards, resumes and prefetches like the live stream, bit for bit.
 """
-
-from __future__ import annotations
 
 import hashlib
 import json
 import math
+import operator
 import os
 import shutil
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
+from ipads_stream.core.backend import is_torch
 from ipads_stream.core.description import describe
 from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.fields import Choice, Whole
+from ipads_stream.core.files import bounded, from_json, json_text
 from ipads_stream.core.random import Keys
-from ipads_stream.core.sample import Arrays, Sample
+from ipads_stream.core.sample import GROUPS, Arrays, Sample
+from ipads_stream.core.units import UNITS, dimension
+from ipads_stream.distributions.parameters import rules_of
 from ipads_stream.stream.stream import Stream
+from ipads_stream.systems import ParametricSystem, Quantified, System
 
 FORMATS = ("npy", "hdf5")
-GROUPS = ("inputs", "targets", "params")
 ROWWISE = ("weight", "substituted")  # arrays with one value per sample
 CHUNK = 1 << 22  # bytes hashed at once
 
@@ -49,24 +54,34 @@ def freeze(
         ConfigError: unknown format, no samples, or the path exists.
     """
     path = Path(path)
-    if fmt not in FORMATS:
-        raise ConfigError("format", fmt, f"one of {', '.join(FORMATS)}")
-    if isinstance(num_samples, bool) or not isinstance(num_samples, int) or num_samples < 1:
-        raise ConfigError("num_samples", num_samples, "a whole number, at least 1")
+    Choice(among=FORMATS)("format", fmt)
+    Whole(low=1)("num_samples", num_samples)
     if path.exists():
         raise ConfigError("path", str(path), "a path that does not exist yet")
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
     try:
         with (
-            _Writer(partial, fmt, num_samples) as writer,
-            tqdm(total=num_samples, unit=" samples", disable=not bar) as progress,
+            ExitStack() as opened,
+            tqdm(total=num_samples, unit=" samples", disable=not bar) as seen,
         ):
+            file = None
+            if fmt == "npy":
+                partial.mkdir()
+            else:
+                import h5py
+
+                file = opened.enter_context(h5py.File(partial, "w"))
+            arrays: dict[str, Any] = {}
             for start in range(0, num_samples, stream.batch_size):
                 stop = min(start + stream.batch_size, num_samples)
-                writer.put(start, stream.sample(range(start, stop)))
-                progress.update(stop - start)
-            writer.finish(_manifest(stream, num_samples, writer.described()))
+                for name, values in _arrays_of(stream.sample(range(start, stop))).items():
+                    if name not in arrays:
+                        arrays[name] = _created(partial, file, name, values, num_samples)
+                    arrays[name][start:stop] = values
+                seen.update(stop - start)
+            _write_manifest(partial, file, stream, num_samples, arrays)
+            arrays.clear()
         partial.rename(path)
     finally:
         if partial.is_dir():
@@ -75,83 +90,65 @@ def freeze(
     return path
 
 
-def _manifest(stream: Stream, num_samples: int, arrays: dict[str, Any]) -> dict[str, Any]:
+def _arrays_of(sample: Sample) -> dict[str, np.ndarray]:
+    """On the host, by the name in the set: ``group.name``, or that of a number per sample."""
+    named = {f"{group}.{name}": x for group in GROUPS for name, x in getattr(sample, group).items()}
+    named |= {name: getattr(sample, name) for name in ROWWISE}
+    return {name: x.cpu().numpy() if is_torch(x) else np.asarray(x) for name, x in named.items()}
+
+
+def _created(path: Path, file: Any, name: str, values: np.ndarray, num_samples: int) -> Any:
+    shape, dtype = (num_samples, *values.shape[1:]), values.dtype
+    if file is None:
+        return np.lib.format.open_memmap(path / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
+    return file.create_dataset(name, shape, dtype, chunks=(min(64, num_samples), *shape[1:]))
+
+
+def _write_manifest(
+    path: Path, file: Any, stream: Stream, num_samples: int, arrays: dict[str, Any]
+) -> None:
+    """Writes the manifest, and in HDF5 the units beside the arrays."""
+    units, described = units_of(stream.system), {}
+    for name, array in arrays.items():
+        if file is None:
+            array.flush()
+        described[name] = _shape(array) | {"sha256": _sha256(path, name, array)}
+        if name in units:
+            described[name] |= {"unit": units[name]}
+            if file is not None:
+                array.attrs["unit"] = units[name]
     body = {
         "system": stream.system.name,
-        "config": describe(stream.system),
+        "config": json.loads(json_text(describe(stream.system))),
         "config_hash": stream.config_hash,
         "seed": stream.seed,
         "split": stream.split,
         "on_nonfinite": stream.on_nonfinite,
         "num_samples": num_samples,
-        "arrays": arrays,
+        "arrays": described,
     }
-    return body | {"manifest_hash": _hash(body)}
+    manifest = json.dumps(body | {"manifest_hash": _hash(body)}, indent=1)
+    if file is None:
+        (path / "manifest.json").write_text(manifest)
+    else:
+        file.attrs["manifest"] = manifest
+
+
+def units_of(system: System) -> dict[str, str]:
+    """SI units of a system's arrays, such as ``params.T1``: "s"; "1" of plain numbers."""
+    units: dict[str, str] = {}
+    if isinstance(system, ParametricSystem):
+        rules = rules_of(system).items()
+        units |= {f"params.{name}": rule.quantity for name, rule in rules if rule.quantity}
+    if isinstance(system, Quantified):
+        quantities = system.quantities.items()
+        units |= {f"targets.{name}": dimension(quantity.unit) for name, quantity in quantities}
+    si = {kind: unit for unit, (kind, factor) in reversed(UNITS.items()) if unit and factor == 1}
+    return {name: si[kind] for name, kind in units.items()}
 
 
 def _hash(body: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
-
-
-class _Writer:
-    """Arrays named ``group.name``, created with the first batch."""
-
-    def __init__(self, path: Path, fmt: str, num_samples: int) -> None:
-        self.path, self.fmt, self.num_samples = path, fmt, num_samples
-        self.arrays: dict[str, Any] = {}
-
-    def __enter__(self) -> _Writer:
-        if self.fmt == "npy":
-            self.path.mkdir()
-            self.file = None
-        else:
-            import h5py
-
-            self.file = h5py.File(self.path, "w")
-        return self
-
-    def __exit__(self, *failure: Any) -> None:
-        self.arrays.clear()
-        if self.file is not None:
-            self.file.close()
-
-    def put(self, start: int, sample: Sample) -> None:
-        for group in GROUPS:
-            for name, array in getattr(sample, group).items():
-                self._array(f"{group}.{name}", _host(array), start)
-        for name in ROWWISE:
-            self._array(name, _host(getattr(sample, name)), start)
-
-    def _array(self, name: str, values: np.ndarray, start: int) -> None:
-        if name not in self.arrays:
-            shape = (self.num_samples, *values.shape[1:])
-            if self.file is None:
-                self.arrays[name] = np.lib.format.open_memmap(
-                    self.path / f"{name}.npy", mode="w+", dtype=values.dtype, shape=shape
-                )
-            else:
-                chunks = (min(64, self.num_samples), *values.shape[1:])
-                self.arrays[name] = self.file.create_dataset(
-                    name, shape, values.dtype, chunks=chunks
-                )
-        self.arrays[name][start : start + len(values)] = values
-
-    def described(self) -> dict[str, Any]:
-        """Array name -> data type, shape and SHA-256."""
-        if self.file is None:
-            for array in self.arrays.values():
-                array.flush()
-        return {
-            name: _shape(array) | {"sha256": _sha256(self.path, name, array)}
-            for name, array in self.arrays.items()
-        }
-
-    def finish(self, manifest: dict[str, Any]) -> None:
-        text = json.dumps(manifest, indent=1)
-        if self.file is not None:
-            self.file.attrs["manifest"] = text
-            return
-        (self.path / "manifest.json").write_text(text)
 
 
 def _shape(array: Any) -> dict[str, Any]:
@@ -171,12 +168,10 @@ def _sha256(path: Path, name: str, array: Any) -> str:
     return sha.hexdigest()
 
 
-def _host(array: Any) -> np.ndarray:
-    return array.cpu().numpy() if hasattr(array, "cpu") else np.asarray(array)
-
-
 class Frozen:
     """A frozen set as a system: sample ``n`` is row ``n mod num_samples`` of the set.
+
+    ``len(frozen)`` is the number of samples; ``frozen[3]`` and ``frozen[2:5]`` are batches of them.
 
     Args:
         path: written by :func:`freeze`.
@@ -192,51 +187,60 @@ class Frozen:
         self, path: str | Path, *, config_hash: str | None = None, verify: bool = True
     ) -> None:
         self.path = Path(path)
-        self.manifest = _read_manifest(self.path)
+        self.manifest, opened = _opened(self.path)
         self.name: str = self.manifest["system"]
         if config_hash not in (None, self.manifest["config_hash"]):
             allowed = f"{config_hash}, the configuration asked for"
             raise ConfigError("config_hash", self.manifest["config_hash"], allowed)
-        self.arrays = _open(self.path, self.manifest)
-        if verify:
-            _verify(self.path, self.manifest, self.arrays)
+        self.arrays: dict[str, Any] = {}
+        for name, expected in self.manifest["arrays"].items():
+            try:
+                array = self.arrays[name] = opened(name)
+                digest = _sha256(self.path, name, array) if verify else expected.get("sha256")
+            except (OSError, EOFError, KeyError, ValueError) as error:
+                raise ConfigError(name, None, f"an array of the set {path} ({error})") from error
+            shape = _shape(array)
+            if any(shape[key] != expected[key] for key in shape):
+                raise ConfigError(name, shape, f"{expected}, as the manifest says")
+            if digest != expected.get("sha256"):
+                allowed = f"SHA-256 {expected.get('sha256')}, as the manifest says"
+                raise ConfigError(name, digest, allowed)
+
+    def __len__(self) -> int:
+        return int(self.manifest["num_samples"])
+
+    def __getitem__(self, rows: int | slice) -> Sample:
+        if isinstance(rows, slice):
+            return self._samples.sample(range(len(self))[rows])
+        return self._samples.sample([range(len(self))[operator.index(rows)]])
+
+    def __repr__(self) -> str:
+        return f"Frozen: {len(self)} samples of {self.name} ({self.path})"
+
+    @cached_property
+    def _samples(self) -> Stream:
+        return self.stream(threads=0, device="cpu")
 
     def stream(self, *, batch_size: int = 64, threads: int = 1, device: str = "auto") -> Stream:
         """The stream that was frozen: same seed, split, policy and batches."""
-        return Stream(
-            self,
-            seed=self.manifest["seed"],
-            split=self.manifest["split"],
-            batch_size=batch_size,
-            threads=threads,
-            device=device,
-            on_nonfinite=self.manifest.get("on_nonfinite", "raise"),
-        )
+        keys = ("seed", "split", "on_nonfinite")
+        same = {key: self.manifest[key] for key in keys if key in self.manifest}
+        return Stream(self, batch_size=batch_size, threads=threads, device=device, **same)
 
     def describe(self) -> Any:
-        return self.manifest["config"]
+        return from_json(json.dumps(self.manifest["config"]))
 
     def draw(self, keys: Keys, progress: np.ndarray) -> Arrays:
-        return self._rows("params", keys, np)
+        return self._rows("params.", keys, np)
 
     def render(self, params: Arrays, keys: Keys, xp: Any) -> Sample:
-        rows = self._numbers(keys)
-        rowwise: dict[str, Any] = {
-            name: _take(self.arrays[name], rows) for name in ROWWISE if name in self.arrays
-        }
-        return Sample(
-            self._rows("inputs", keys, xp),
-            self._rows("targets", keys, xp),
-            params,
-            **rowwise,
-        )
+        inputs, targets = (self._rows(f"{group}.", keys, xp) for group in ("inputs", "targets"))
+        rowwise = {name: self._rows(name, keys, np).get("") for name in ROWWISE}
+        return Sample(inputs, targets, params, **rowwise)
 
-    def _numbers(self, keys: Keys) -> np.ndarray:
-        return (keys.indices % np.uint64(self.manifest["num_samples"])).astype(np.int64)
-
-    def _rows(self, group: str, keys: Keys, xp: Any) -> Arrays:
-        rows = self._numbers(keys)
-        prefix = f"{group}."
+    def _rows(self, prefix: str, keys: Keys, xp: Any) -> Arrays:
+        """The samples' rows of the arrays whose names begin so, by the rest of the name."""
+        rows = (keys.indices % np.uint64(len(self))).astype(np.int64)
         return {
             name.removeprefix(prefix): xp.asarray(_take(array, rows))
             for name, array in self.arrays.items()
@@ -252,52 +256,25 @@ def _take(array: Any, rows: np.ndarray) -> np.ndarray:
     return np.asarray(array[unique])[back]
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
+def _opened(path: Path) -> tuple[dict[str, Any], Callable[[str], Any]]:
+    """The manifest of a set, and what opens an array of it."""
     if not path.exists():
         raise ConfigError("path", str(path), "a set written by freeze")
     try:
         if path.is_dir():
-            manifest = json.loads((path / "manifest.json").read_text())
+            manifest = bounded(json.loads((path / "manifest.json").read_text()))
         else:
             import h5py
 
-            with h5py.File(path, "r") as file:
-                manifest = json.loads(file.attrs["manifest"])
-    except (OSError, KeyError, ValueError) as error:
+            file = h5py.File(path, "r")
+            manifest = bounded(json.loads(file.attrs["manifest"]))
+        if not isinstance(manifest, dict):
+            raise ValueError("no keys")
+    except (OSError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise ConfigError("path", str(path), f"a set written by freeze ({error})") from error
     body = {key: value for key, value in manifest.items() if key != "manifest_hash"}
     if manifest.get("manifest_hash") != _hash(body):
         raise ConfigError("manifest_hash", manifest.get("manifest_hash"), "the manifest's own hash")
-    return manifest
-
-
-def _open(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
-    arrays = {}
-    file = None
-    if not path.is_dir():
-        import h5py
-
-        file = h5py.File(path, "r")
-    for name, wanted in manifest["arrays"].items():
-        try:
-            array = np.load(path / f"{name}.npy", mmap_mode="r") if file is None else file[name]
-        except (OSError, EOFError, KeyError, ValueError) as error:
-            raise ConfigError(name, None, f"an array of the set {path} ({error})") from error
-        found = _shape(array)
-        if any(found[key] != wanted[key] for key in found):
-            raise ConfigError(name, found, f"{wanted}, as the manifest says")
-        arrays[name] = array
-    return arrays
-
-
-def _verify(path: Path, manifest: dict[str, Any], arrays: dict[str, Any]) -> None:
-    for name, array in arrays.items():
-        wanted = manifest["arrays"][name].get("sha256")
-        try:
-            found = _sha256(path, name, array)
-        except OSError as error:
-            raise ConfigError(
-                name, None, f"a readable array of the set {path} ({error})"
-            ) from error
-        if found != wanted:
-            raise ConfigError(name, found, f"SHA-256 {wanted}, as the manifest says")
+    if path.is_dir():
+        return manifest, lambda name: np.load(path / f"{name}.npy", mmap_mode="r")
+    return manifest, file.__getitem__

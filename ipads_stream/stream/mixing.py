@@ -1,11 +1,9 @@
 """Few samples used over and over, and their exact mixture with others in every batch.
 
-Both are systems, so that a stream of them has threads, ranks, state and failures like any other,
-and sample n stays a function of configuration, seed, split and n.
+Both are systems: sample n stays a function of configuration, seed, split and n.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,63 +11,28 @@ import numpy as np
 
 from ipads_stream.core import random
 from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.fields import Whole
 from ipads_stream.core.random import Keys
 from ipads_stream.core.sample import Arrays, Sample
-from ipads_stream.stream.adaptation import adaptive_parameters, merged
+from ipads_stream.stream.adaptation import merged, refuse_adaptive
 from ipads_stream.stream.failure import complete
-from ipads_stream.stream.rerouted import Rerouted, draw_names
+from ipads_stream.stream.stored import Stored
 from ipads_stream.systems import System
 
 REAL, SYNTHETIC = "real", "synthetic"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shuffled:
-    """The first ``num_samples`` samples of a system, in a new keyed order on every pass.
-
-    Attributes:
-        system: that the samples come from.
-        num_samples: size of the set.
-        fresh: names of the draws that are new each time a sample is used, e.g. ("rate", "mask").
-
-    Raises:
-        ConfigError: an empty set, a fresh draw that the system does not make.
-    """
-
-    system: System
-    num_samples: int
-    fresh: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        count = self.num_samples
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise ConfigError("num_samples", count, "a whole number, at least 1")
-        known = draw_names(self.system)
-        for name in self.fresh:
-            if name not in known:
-                raise ConfigError("fresh", name, f"draws of the system: {', '.join(known)}")
-        object.__setattr__(self, "fresh", tuple(self.fresh))
-
-    @property
-    def name(self) -> str:
-        return self.system.name
-
-    def draw(self, keys: Keys, progress: np.ndarray) -> Arrays:
-        return self.system.draw(self._keys(keys), progress)
-
-    def render(self, params: Arrays, keys: Keys, xp: Any) -> Sample:
-        return self.system.render(params, self._keys(keys), xp)
+class Shuffled(Stored):
+    """As :class:`Stored`, in a new keyed order on every pass."""
 
     def places(self, keys: Keys) -> np.ndarray:
         """Which sample of the set each index stands for, (B,): a permutation for every pass."""
         passes, places = np.divmod(keys.indices, np.uint64(self.num_samples))
-        some, row = np.unique(passes, return_inverse=True)
-        orders = random.permutation(Keys(keys.seed, keys.split, some)["order"], self.num_samples)
-        found: np.ndarray = orders[row, places.astype(np.int64)].astype(np.uint64)
-        return found
-
-    def _keys(self, keys: Keys) -> Keys:
-        return Rerouted(Keys(keys.seed, keys.split, self.places(keys)), keys, self.fresh)
+        different, row = np.unique(passes, return_inverse=True)
+        pass_keys = Keys(keys.seed, keys.split, different)
+        orders = random.permutation(pass_keys["order"], self.num_samples)
+        return orders[row, places.astype(np.int64)].astype(np.uint64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,14 +58,11 @@ class Mixed:
     batch_size: int
 
     def __post_init__(self) -> None:
-        if isinstance(self.count, bool) or not isinstance(self.count, int):
-            raise ConfigError("count", self.count, "a whole number")
+        Whole()("count", self.count)
         if not 0 <= self.count <= self.batch_size:
             raise ConfigError("count", self.count, f"0 to batch_size={self.batch_size}")
-        for name, system in self._systems().items():
-            if adaptive_parameters(system):
-                found = ", ".join(adaptive_parameters(system))
-                raise ConfigError(name, found, "distributions that do not adapt, for mixing")
+        for name, system in ((SYNTHETIC, self.synthetic), (REAL, self.real)):
+            refuse_adaptive(name, system, "mixing")
 
     @property
     def name(self) -> str:
@@ -116,12 +76,11 @@ class Mixed:
         """``is_real``, and the parameters of both systems as ``real.<name>``, ``synthetic.<name>``
         with zeros in the rows of the other."""
         params: Arrays = {"is_real": self.is_real(keys.indices)}
-        for name, system in self._systems().items():
-            rows = self._rows(name, params)
-            # Without a row of its own, one is drawn for the names and shapes of the parameters.
-            some = rows if rows.size else np.zeros(1, dtype=np.int64)
-            own = system.draw(self._keys(keys, name, some), progress[some])
-            for key, values in own.items():
+        for name, system, rows, numbers in self._parts(params["is_real"], keys):
+            # Where it has no row, one is drawn for the names and shapes of the parameters.
+            drawn = rows if rows.size else np.zeros(1, dtype=np.int64)
+            part_keys = Keys(keys.seed, f"{keys.split}/{name}", numbers[drawn])
+            for key, values in system.draw(part_keys, progress[drawn]).items():
                 spread = np.zeros((len(keys.indices), *values.shape[1:]), values.dtype)
                 spread[rows] = values[: rows.size]
                 params[f"{name}.{key}"] = spread
@@ -129,49 +88,36 @@ class Mixed:
 
     def render(self, params: Arrays, keys: Keys, xp: Any) -> Sample:
         samples, places = [], []
-        for name, system in self._systems().items():
-            rows = self._rows(name, params)
+        for name, system, rows, numbers in self._parts(params["is_real"], keys):
             if not rows.size:
                 continue
-            marks = {key: key.removeprefix(f"{name}.") for key in params if key != "is_real"}
-            own = {short: params[key][rows] for key, short in marks.items() if short != key}
-            sample = complete(system.render(own, self._keys(keys, name, rows), xp))
+            prefix = f"{name}."
+            named = {key: x for key, x in params.items() if key.startswith(prefix)}
+            drawn = {key.removeprefix(prefix): x[rows] for key, x in named.items()}
+            part_keys = Keys(keys.seed, f"{keys.split}/{name}", numbers[rows])
+            sample = complete(system.render(drawn, part_keys, xp))
             samples.append(replace(sample, params={}))
             places.append(rows)
-        if len(samples) == 2:
-            _check_alike(samples)
+        for group in ("inputs", "targets") if len(samples) == 2 else ():
+            synthetic, real = (
+                {name: f"{name} {tuple(x.shape[1:])} {x.dtype}" for name, x in part.items()}
+                for part in (getattr(sample, group) for sample in samples)
+            )
+            if synthetic != real:
+                allowed = f"as the synthetic ones: {', '.join(synthetic.values())}"
+                raise ConfigError(f"real.{group}", ", ".join(real.values()), allowed)
         return replace(merged(samples, places, xp), params=params)
 
-    def _systems(self) -> dict[str, System]:
-        return {SYNTHETIC: self.synthetic, REAL: self.real}
-
-    def _rows(self, name: str, params: Arrays) -> np.ndarray:
-        is_real = params["is_real"]
-        return np.flatnonzero(is_real if name == REAL else ~is_real)
-
-    def _keys(self, keys: Keys, name: str, rows: np.ndarray) -> Keys:
-        indices = keys.indices[rows]
-        before = self._before(indices)
-        own = before if name == REAL else indices - before
-        return Keys(keys.seed, f"{keys.split}/{name}", own)
+    def _parts(
+        self, is_real: np.ndarray, keys: Keys
+    ) -> Iterator[tuple[str, System, np.ndarray, np.ndarray]]:
+        """Name, system and rows of both parts, and the number of each sample in its part."""
+        before = self._before(keys.indices)
+        yield SYNTHETIC, self.synthetic, np.flatnonzero(~is_real), keys.indices - before
+        yield REAL, self.real, np.flatnonzero(is_real), before
 
     def _before(self, indices: np.ndarray) -> np.ndarray:
         """Number of real samples before each index: floor(n count / batch_size) in integers."""
         batches, places = np.divmod(indices, np.uint64(self.batch_size))
         count = np.uint64(self.count)
-        before: np.ndarray = batches * count + places * count // np.uint64(self.batch_size)
-        return before
-
-
-def _check_alike(samples: list[Sample]) -> None:
-    """Refuses signals that do not fit into one batch."""
-    one, other = samples
-    for group in ("inputs", "targets"):
-        synthetic, real = getattr(one, group), getattr(other, group)
-        shapes = [
-            {k: (v.shape[1:], v.dtype) for k, v in part.items()} for part in (synthetic, real)
-        ]
-        if shapes[0] != shapes[1]:
-            found = ", ".join(f"{k} {tuple(s)} {t}" for k, (s, t) in shapes[1].items())
-            allowed = ", ".join(f"{k} {tuple(s)} {t}" for k, (s, t) in shapes[0].items())
-            raise ConfigError(f"real.{group}", found, f"as the synthetic ones: {allowed}")
+        return batches * count + places * count // np.uint64(self.batch_size)

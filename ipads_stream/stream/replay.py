@@ -1,9 +1,6 @@
 """Any sample that was ever logged, built again."""
 
-from __future__ import annotations
-
 import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +9,7 @@ import numpy as np
 
 from ipads_stream.core.description import config_hash
 from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.files import from_json
 from ipads_stream.core.sample import Sample
 from ipads_stream.stream.adaptation import with_shares
 from ipads_stream.stream.stream import Stream
@@ -55,14 +53,10 @@ def replay(
     if record["config_hash"] != here:
         allowed = f"{here}, the hash of the configuration given"
         raise ConfigError("record.config_hash", record["config_hash"], allowed)
+    system, seed, split = with_shares(system, record.get("shares")), record["seed"], record["split"]
+    policy = record.get("on_nonfinite", record.get("policy", "mask"))
     stream = Stream(
-        with_shares(system, record.get("shares")),
-        seed=record["seed"],
-        split=record["split"],
-        batch_size=1,
-        device=device,
-        threads=0,
-        on_nonfinite=record.get("on_nonfinite", record.get("policy", "mask")),
+        system, seed=seed, split=split, batch_size=1, device=device, threads=0, on_nonfinite=policy
     )
     sample = stream.sample([record["index"]], raw=raw)
     logged = None if raw else record.get("digest")
@@ -72,17 +66,13 @@ def replay(
 
 
 def read_log(path: Path) -> Iterator[dict[str, Any]]:
-    """Records of a JSON-lines log; lines that a killed run left unfinished are left out.
-
-    Raises:
-        ConfigError: the file holds bytes that are not UTF-8 text.
-    """
+    """Records of a JSON-lines log in UTF-8, without lines that a killed run left unfinished."""
     with path.open(encoding="utf-8") as lines:
         try:
             for line in lines:
                 try:
-                    record = json.loads(line)
-                except json.JSONDecodeError:
+                    record = from_json(line)
+                except ValueError:
                     continue
                 if isinstance(record, dict):
                     yield record

@@ -5,13 +5,13 @@ the number of threads or ranks; a rank takes its contiguous share. The state is 
 number, resuming costs nothing, and what was prefetched but not delivered is simply made again.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -19,20 +19,24 @@ import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from ipads_stream import __version__
-from ipads_stream.core.backend import device_namespace, resolve_device
+from ipads_stream.core.backend import device_namespace
 from ipads_stream.core.description import config_hash
 from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.fields import COUNT, Choice, Whole
+from ipads_stream.core.handover import working_device
 from ipads_stream.core.random import Keys
 from ipads_stream.core.sample import Provenance, Sample
 from ipads_stream.stream.adaptation import ShareTable, frozen
+from ipads_stream.stream.blas import single_blas
 from ipads_stream.stream.device import Device
-from ipads_stream.stream.echo import at_step, echoed
 from ipads_stream.stream.failure import POLICIES
-from ipads_stream.stream.timings import Timings
+from ipads_stream.stream.produce import Timings, at_step, produce, repeated
 from ipads_stream.systems import System
 
 STATE_VERSION = 1
 KEPT = 1000  # of the last failures
+ARGUMENTS = ("system", "seed", "split", "batch_size", "device", "threads", "depth", "repeat",
+             "on_nonfinite")  # fmt: skip
 
 
 class Stream(IterableDataset):
@@ -46,10 +50,10 @@ class Stream(IterableDataset):
         seed: of all random numbers.
         split: "train", "validation", "test" or any name; splits share no random number.
         batch_size: samples of a step, over all ranks together.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu", "cuda" (the current one) or its number, as in "cuda:1".
         threads: producing threads; 0 makes each batch when it is asked for.
         depth: batches made ahead.
-        echo: times each batch is made once and delivered in a row (1: every batch is new).
+        repeat: times in a row that each batch is delivered (1: every batch is new).
         adapt_every: deliveries after which the shares of adaptive distributions change; they hold
             from one such block later on (stream/adaptation.py).
         on_nonfinite: "raise", "substitute" or "mask" (stream/failure.py).
@@ -75,49 +79,65 @@ class Stream(IterableDataset):
         device: str = "auto",
         threads: int = 1,
         depth: int = 4,
-        echo: int = 1,
+        repeat: int = 1,
         adapt_every: int = 100,
         on_nonfinite: str = "raise",
         rank: int | None = None,
         world_size: int | None = None,
     ) -> None:
         super().__init__()
-        for name, value, lowest in (
-            ("batch_size", batch_size, 1),
-            ("threads", threads, 0),
-            ("depth", depth, 1),
-            ("echo", echo, 1),
-            ("adapt_every", adapt_every, 1),
-            ("rank", rank, 0),
-            ("world_size", world_size, 1),
-        ):
-            if value is None and name in ("rank", "world_size"):
-                continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-                raise ConfigError(name, value, f"a whole number, at least {lowest}")
-        if on_nonfinite not in POLICIES:
-            raise ConfigError("on_nonfinite", on_nonfinite, f"one of {', '.join(POLICIES)}")
+        counts = {"batch_size": batch_size, "depth": depth, "repeat": repeat}
+        for name, count in (counts | {"adapt_every": adapt_every}).items():
+            COUNT(name, count)
+        Whole(low=0)("threads", threads)
+        Whole(low=0, optional=True)("rank", rank)
+        Whole(low=1, optional=True)("world_size", world_size)
+        Choice(among=POLICIES)("on_nonfinite", on_nonfinite)
         if (rank is None) != (world_size is None):
             raise ConfigError("rank", rank, "given together with world_size, or neither")
         Keys(seed, split, np.zeros(1, dtype=np.uint64))  # refuses a seed or split of wrong kind
         self.system, self.seed, self.split = system, seed, split
         self.batch_size, self.threads, self.depth = batch_size, threads, depth
-        self.echo, self.on_nonfinite = echo, on_nonfinite
+        self.repeat, self.on_nonfinite = repeat, on_nonfinite
         self._rank, self._world_size = rank, world_size
-        self.device = resolve_device(device)
+        self.device = working_device(device)
         self.xp = device_namespace(self.device)
         self.config_hash = config_hash(system)
         self.step = 0
         self.timings = Timings()
         self.num_failures = 0
         self.failures: list[dict[str, Any]] = []
-        self.table = ShareTable(system, batch_size=batch_size, echo=echo, every=adapt_every)
-        if self.table.adaptive and adapt_every < (depth + 1) * echo + 1:
-            allowed = f"at least {(depth + 1) * echo + 1}, more than is made ahead (depth, echo)"
+        self.table = ShareTable(system, batch_size=batch_size, repeat=repeat, every=adapt_every)
+        lowest = (depth + 1) * repeat + 1
+        if self.table.adaptive and adapt_every < lowest:
+            allowed = f"at least {lowest}, more than is made ahead (depth, repeat)"
             raise ConfigError("adapt_every", adapt_every, allowed)
         self._lock = threading.Lock()
         self._jumps = self._iterators = 0
         self._share()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy in another process is made from; it iterates by itself."""
+        return {
+            "arguments": {
+                **{name: getattr(self, name) for name in ARGUMENTS},
+                "adapt_every": self.table.every,
+                "rank": self._rank,
+                "world_size": self._world_size,
+            },
+            "state": self.state_dict(),
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state["arguments"])  # type: ignore[misc]
+        self.load_state_dict(state["state"])
+
+    def __repr__(self) -> str:
+        batches = f"batches of {self.batch_size} on {self.device}, next {self.step}"
+        return f"Stream of {self.system.name} ({self.split}, seed {self.seed}): {batches}"
+
+    def _repr_html_(self) -> str:
+        return f"<b>{escape(repr(self))}</b>"
 
     # Samples by index
 
@@ -129,12 +149,13 @@ class Stream(IterableDataset):
             raw: as they came out of the simulator, whether finite or not.
         """
         device = Device.of(self.device)
-        return self._deliver(self._make(_as_indices(indices), -1, device, raw=raw)[0], device)
+        numbers = Keys(self.seed, self.split, np.asarray(indices)).indices
+        return self._deliver(self._make(numbers, -1, device, raw=raw)[0], device)
 
     def batch(self, step: int) -> Sample:
         """Batch ``step`` of this rank; the same whether reached by iterating or asked for."""
         device = Device.of(self.device)
-        return self._deliver(at_step(step, self._batch(step // self.echo, device)[0]), device)
+        return self._deliver(at_step(step, self._batch(step // self.repeat, device)[0]), device)
 
     def _share(self) -> tuple[int, int]:
         """First row of this rank in a batch, and its number of rows."""
@@ -154,13 +175,13 @@ class Stream(IterableDataset):
     def _batch(
         self, number: int, device: Device, table: ShareTable | None = None
     ) -> tuple[Sample, float]:
-        """This rank's share of the batch made as the ``number``-th, delivered ``echo`` times."""
+        """This rank's share of the batch made as the ``number``-th, delivered ``repeat`` times."""
         if table is not None:
             table.note_made((number + 1) * self.batch_size - 1)
         first, rows = self._share()
         start = number * self.batch_size + first
         indices = np.arange(start, start + rows, dtype=np.uint64)
-        return self._make(indices, number * self.echo, device)
+        return self._make(indices, number * self.repeat, device)
 
     def _make(
         self, indices: np.ndarray, step: int, device: Device, *, raw: bool = False
@@ -169,10 +190,11 @@ class Stream(IterableDataset):
         started = time.perf_counter()
         keys = Keys(self.seed, self.split, indices)
         # What is not finite is the policy's business, not a warning's.
-        with device, np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            sample, events, shares = self.table.simulate(
-                keys, self.xp, None if raw else self.on_nonfinite
-            )
+        silent = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+        with device, single_blas(), silent:
+            policy = None if raw else self.on_nonfinite
+            sample, events, shares = self.table.simulate(keys, self.xp, policy)
+            made_at = {"step": step, "config_hash": self.config_hash}
             provenance = Provenance(
                 system=self.system.name,
                 seed=self.seed,
@@ -184,9 +206,7 @@ class Stream(IterableDataset):
                 backend=f"{self.xp.__name__}:{self.device}",
                 substituted=sample.substituted,
                 on_nonfinite=self.on_nonfinite,
-                failures=tuple(
-                    event | {"step": step, "config_hash": self.config_hash} for event in events
-                ),
+                failures=tuple(event | made_at for event in events),
                 shares=shares,
             )
             sample = device.hand_over(replace(sample, provenance=provenance))
@@ -196,8 +216,7 @@ class Stream(IterableDataset):
         """Counts failures in the consumer: what was made ahead and dropped does not count."""
         device.receive(sample)
         assert sample.provenance is not None
-        events = sample.provenance.failures
-        if events:
+        if events := sample.provenance.failures:
             with self._lock:
                 self.num_failures += len(events)
                 self.failures.extend(events)
@@ -218,27 +237,16 @@ class Stream(IterableDataset):
         last = time.perf_counter()
         while True:
             jumps, table = self._jumps, self.table
-            made = echoed(
-                partial(self._batch, device=device, table=table),
-                self.step,
-                echo=self.echo,
-                threads=self.threads,
-                depth=self.depth,
-                device=device,
-            )
-            try:
+            make, first = partial(self._batch, device=device, table=table), self.step // self.repeat
+            made = produce(make, first, threads=self.threads, depth=self.depth)
+            with closing(repeated(made, self.step, repeat=self.repeat, device=device)) as batches:
                 while jumps == self._jumps:
                     asked = time.perf_counter()
-                    sample, generation, queued = next(made)
+                    sample, generation, queued = next(batches)
                     self._deliver(sample, device)
                     now = time.perf_counter()
-                    self.timings = Timings(
-                        wait=now - asked,
-                        generation=generation,
-                        step=now - last,
-                        queued=queued,
-                        samples=len(sample),
-                    )
+                    wait, step = now - asked, now - last
+                    self.timings = Timings(wait, generation, step, queued, len(sample))
                     last = now
                     self.step += 1
                     yield sample
@@ -247,8 +255,6 @@ class Stream(IterableDataset):
                             "a newer iterator over this stream has taken over: iterate over it in "
                             "one place at a time, or build a second Stream"
                         )
-            finally:
-                made.close()
 
     # Adapting
 
@@ -258,7 +264,7 @@ class Stream(IterableDataset):
         errors: torch.Tensor | Mapping[str, torch.Tensor],
         total: Callable[[torch.Tensor], torch.Tensor] | None = None,
     ) -> None:
-        """Tells how large the network's errors were, for the distributions that follow them.
+        """Reports how large the network's errors were, for the distributions that follow them.
 
         Call it after each training step, in the order of the batches, on all ranks; nothing is
         copied from the device until a block of ``adapt_every`` deliveries ends. A batch that was
@@ -278,7 +284,7 @@ class Stream(IterableDataset):
 
     def frozen_system(self) -> System:
         """The system with the newest shares for good: ``describe`` gives its YAML."""
-        return frozen(self.system, self.table.shares(len(self.table.history)))
+        return frozen(self.system, self.table.shares(self.table.newest))
 
     # State
 
@@ -293,6 +299,7 @@ class Stream(IterableDataset):
         batches from ``step`` on whose errors were are not counted again.
         """
         table = {"table": self.table.state()} if self.table.adaptive else {}
+        ahead = sum(event["step"] >= step for event in self.failures)
         return table | {
             "version": STATE_VERSION,
             "system": self.system.name,
@@ -300,39 +307,23 @@ class Stream(IterableDataset):
             "seed": self.seed,
             "split": self.split,
             "batch_size": self.batch_size,
-            "echo": self.echo,
+            "repeat": self.repeat,
             "step": step,
+            "num_failures": self.num_failures - ahead,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from a state, before or during iteration, on any number of threads or ranks.
-
-        Raises:
-            ConfigError: the state belongs to another stream; the key that differs is named.
-        """
-        here = self.state_at(0)
-        for key, value in here.items():
-            if key in ("step", "table"):
-                continue
-            if state.get(key) != value:
+        """Goes on from a state, before or during iteration, on any number of threads or ranks;
+        ConfigError, by the key that differs, where it is the state of another stream."""
+        if "echo" in state:  # the name of repeat in states of earlier versions
+            state = {"repeat": state["echo"], **state}
+        for key, value in self.state_at(0).items():
+            if key not in ("step", "table", "num_failures") and state.get(key) != value:
                 raise ConfigError(f"state.{key}", state.get(key), f"{value!r}, as this stream has")
-        step = state.get("step")
-        if isinstance(step, bool) or not isinstance(step, int) or step < 0:
-            raise ConfigError("state.step", step, "a whole number, at least 0")
+        step = Whole(low=0)("state.step", state.get("step"))
         if self.table.adaptive:
-            self.table = self.table.restored(state.get("table"), self.device)
+            self.table = self.table.restored(state.get("table"))
         self.step = step
+        self.num_failures = Whole(low=0)("state.num_failures", state.get("num_failures", 0))
+        self.failures = []
         self._jumps += 1
-
-
-def _as_indices(indices: Sequence[int]) -> np.ndarray:
-    try:
-        indices = list(indices)
-    except TypeError as error:
-        raise ConfigError("indices", indices, "a sequence of whole numbers") from error
-    for index in indices:
-        if isinstance(index, bool) or not isinstance(index, (int, np.integer)):
-            raise ConfigError("indices", index, "whole numbers")
-        if not 0 <= int(index) < 2**63:
-            raise ConfigError("indices", int(index), "0 to 2^63 - 1")
-    return np.array([int(index) for index in indices], dtype=np.uint64)

@@ -1,26 +1,14 @@
-"""Published systems, one flat file each: parameters, draw, render, forward.
+"""Published systems, one flat file each: parameters, draw, render, forward."""
 
-A system is a frozen dataclass whose fields are its YAML keys. ``draw(keys, progress) -> params``
-is small and runs on the host; ``render(params, keys, xp) -> Sample`` is heavy and runs on the
-device; ``forward(params) -> signal`` is the differentiable physics inside.
-"""
-
-from __future__ import annotations
-
-from typing import Any, Protocol, runtime_checkable
-
-import numpy as np
-
-from ipads_stream.core.random import Keys
-from ipads_stream.core.sample import Arrays, Sample
-
-
-@runtime_checkable
-class System(Protocol):
-    """What the stream needs of a system."""
-
-    name: str
-
-    def draw(self, keys: Keys, progress: np.ndarray) -> Arrays: ...
-
-    def render(self, params: Arrays, keys: Keys, xp: Any) -> Sample: ...
+from ipads_stream.systems.base import Bounded as Bounded
+from ipads_stream.systems.base import Compared as Compared
+from ipads_stream.systems.base import FieldMapped as FieldMapped
+from ipads_stream.systems.base import Forward as Forward
+from ipads_stream.systems.base import Measurable as Measurable
+from ipads_stream.systems.base import ParametricSystem as ParametricSystem
+from ipads_stream.systems.base import Quantified as Quantified
+from ipads_stream.systems.base import Spatial as Spatial
+from ipads_stream.systems.base import Spectral as Spectral
+from ipads_stream.systems.base import System as System
+from ipads_stream.systems.base import Tasked as Tasked
+from ipads_stream.systems.base import Undersampled as Undersampled

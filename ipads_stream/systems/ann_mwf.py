@@ -5,8 +5,6 @@ three pools); with B1 multi-echo spin echoes as in Lee et al., arXiv 1904.12522.
 pools are not stated in what was read and are choices of this project (conf/system/ann_mwf*.yaml).
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,43 +14,28 @@ import numpy as np
 
 from ipads_stream.acquisition.subspace import Subspace, subspace
 from ipads_stream.core import random
-from ipads_stream.core.backend import device_of, namespace
+from ipads_stream.core.backend import moved, namespace
 from ipads_stream.core.errors import ConfigError
-from ipads_stream.core.images import as_samples
+from ipads_stream.core.fields import choice, number, whole
+from ipads_stream.core.images import check_axis, measured_samples
 from ipads_stream.core.quantity import Quantity
 from ipads_stream.core.random import Keys
 from ipads_stream.core.sample import Arrays, Sample
-from ipads_stream.distributions import (
-    Distribution,
-    Parameter,
-    as_parameters,
-    draw_parameters,
-    importance_weights,
-)
+from ipads_stream.distributions import Distribution, parameter
 from ipads_stream.physics import cramer_rao
-from ipads_stream.physics.multi_pool import decay
+from ipads_stream.physics.arrays import as_constant
+from ipads_stream.physics.closed_forms.multi_pool import decay
+from ipads_stream.systems.base import Axis, ParametricSystem, sensitivities
 
 POOLS = ("myelin", "axonal", "extracellular")
 TIMES = tuple(f"T2_{pool}" for pool in POOLS)
-_TIME = Parameter(quantity="time", within=(1e-4, 10.0))
-PARAMETERS = {
-    "MWF": Parameter(within=(0.0, 1.0)),
-    "axonal": Parameter(within=(0.0, 1.0)),
-    "T2_myelin": _TIME,
-    "T2_axonal": _TIME,
-    "T2_extracellular": _TIME,
-    "snr": Parameter(within=(1e-3, math.inf)),
-    "B1": Parameter(within=(0.3, 1.7), optional=True),
-    "dephasing": Parameter(quantity="frequency", within=(0.0, math.inf), optional=True),
-}
-DETECTIONS = ("magnitude", "real")
 TYPICAL_T2, TYPICAL_B1 = (0.003, 0.2), (0.6, 1.2)  # s; of the set that the features come from
 TYPICAL_SNR = 100.0
 TYPICAL = Keys(0, "typical decays", np.arange(8000, dtype=np.uint64))
 
 
 @dataclass(frozen=True, kw_only=True)
-class ANNMWF:
+class ANNMWF(ParametricSystem):
     """Decays of three pools of water; which of it is bound in myelin.
 
     Inputs: ``decay`` (B, E) and ``sigma`` (B,), the standard deviation of its noise, in one unit;
@@ -69,53 +52,57 @@ class ANNMWF:
             echoes by sin(pi df TE) / (pi df TE); None: none.
         first_echo, spacing: s, of the echoes; equal with B1.
         num_echoes: E.
-        T1: s, of all pools; stimulated echoes alone feel it.
+        T1: s, of all pools; only stimulated echoes depend on it.
         detection: "magnitude", or "real" after correction of the phase.
         features: F, coordinates of a decay that the network sees.
     """
 
     name: ClassVar[str] = "ann_mwf"
+    task: ClassVar[str] = "quantities"
     kind: ClassVar[str] = "voxel"
+    baselines: ClassVar[dict[str, str]] = {
+        "three-pool fit": "ipads_stream.baselines.myelin_water.three_pool_fit",
+        "regularised NNLS": "ipads_stream.baselines.myelin_water.t2_spectrum",
+        "posterior mean": "ipads_stream.baselines.myelin_water.posterior_mean",
+    }
 
-    MWF: Distribution
-    axonal: Distribution
-    T2_myelin: Distribution
-    T2_axonal: Distribution
-    T2_extracellular: Distribution
-    snr: Distribution
-    B1: Distribution | None = None
-    dephasing: Distribution | None = None
-    first_echo: float = 1.6e-3
-    spacing: float = 1e-3
-    num_echoes: int = 32
-    T1: float = 1.0
-    detection: str = "magnitude"
-    features: int = 12
+    MWF: Distribution = parameter(within=(0.0, 1.0))
+    axonal: Distribution = parameter(within=(0.0, 1.0))
+    T2_myelin: Distribution = parameter(quantity="time", within=(1e-4, 10.0))
+    T2_axonal: Distribution = parameter(quantity="time", within=(1e-4, 10.0))
+    T2_extracellular: Distribution = parameter(quantity="time", within=(1e-4, 10.0))
+    snr: Distribution = parameter(within=(1e-3, math.inf))
+    B1: Distribution | None = parameter(within=(0.3, 1.7), optional=True)
+    dephasing: Distribution | None = parameter(
+        quantity="frequency", within=(0.0, math.inf), optional=True
+    )
+    first_echo: float = number(1.6e-3, above=0.0, below=1e3)
+    spacing: float = number(1e-3, above=0.0, below=1e3)
+    num_echoes: int = whole(32, low=1)
+    T1: float = number(1.0, above=0.0, below=1e3)
+    detection: str = choice("magnitude", among=("magnitude", "real"))
+    features: int = whole(12, low=1)
 
-    def __post_init__(self) -> None:
-        values = {name: getattr(self, name) for name in PARAMETERS}
-        for name, checked in as_parameters(values, PARAMETERS).items():
-            object.__setattr__(self, name, checked)
-        for name in ("first_echo", "spacing", "T1"):
-            value = getattr(self, name)
-            if (
-                isinstance(value, bool)
-                or not isinstance(value, (int, float))
-                or not 0 < value < 1e3
-            ):
-                raise ConfigError(name, value, "a time in seconds, above 0")
-        for name in ("num_echoes", "features"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ConfigError(name, value, "a whole number from 1")
-        if self.detection not in DETECTIONS:
-            raise ConfigError("detection", self.detection, f"one of {', '.join(DETECTIONS)}")
+    def check(self) -> None:
         if self.B1 is not None and self.dephasing is not None:
             raise ConfigError("dephasing", self.dephasing, "null with B1: spin echoes refocus it")
         if self.B1 is not None and not math.isclose(self.first_echo, self.spacing):
             allowed = f"spacing={self.spacing:g} with B1: a train of spin echoes"
             raise ConfigError("first_echo", self.first_echo, allowed)
-        self._check_identifiable()
+        # In at least one of a few voxels all pools must be identifiable.
+        keys = Keys(0, "identifiable", np.arange(8, dtype=np.uint64))
+        fisher, names = self._information(self.draw(keys, np.zeros(8)))
+        scale = [1.0, *(np.ptp(getattr(self, name).support) for name in names[1:])]
+        for voxel in fisher:
+            try:
+                # Three such pools are barely separable: refused is what only rounding separates.
+                cramer_rao.identifiable(voxel[None], names, scale, tolerance=1e-15)
+            except ValueError as error:
+                reason = str(error)
+            else:
+                return
+        allowed = f"echoes that separate the pools: {reason}"
+        raise ConfigError("num_echoes", self.num_echoes, allowed)
 
     @cached_property
     def TE(self) -> np.ndarray:
@@ -123,38 +110,27 @@ class ANNMWF:
         return self.first_echo + self.spacing * np.arange(self.num_echoes)
 
     @property
+    def array_axes(self) -> dict[str, Axis]:
+        return {"decay": Axis("echo time (ms)", 1e3 * self.TE), "features": Axis("feature")}
+
+    @property
     def quantities(self) -> dict[str, Quantity]:
         """What is estimated, over the ranges that are drawn."""
-        drawn = self.distributions()
-        ends = {name: drawn[name].support for name in ("MWF", *TIMES, "B1") if name in drawn}
-        made = {
-            "MWF": Quantity(low=0.0, high=max(ends.pop("MWF")[1], 0.01), unit="%", bids="MWFmap")
-        }
-        if "B1" in ends:
-            low, high = ends.pop("B1")
-            made["B1"] = Quantity(low=low, high=max(high, low + 0.01), unit="%", bids="TB1map")
-        for name, (low, high) in ends.items():
-            made[name] = Quantity(low=low, high=max(high, 1.01 * low), unit="ms", scale="log")
-        return made
-
-    def distributions(self) -> dict[str, Distribution]:
-        """Those of the parameters, by name."""
-        values = {name: getattr(self, name) for name in PARAMETERS}
-        return {name: value for name, value in values.items() if value is not None}
-
-    def draw(self, keys: Keys, progress: np.ndarray) -> Arrays:
-        return draw_parameters(
-            {n: (d, ()) for n, d in self.distributions().items()}, keys, progress
-        )
+        highest = max(self.MWF.support[1], 0.01)
+        estimated = {"MWF": Quantity(low=0.0, high=highest, unit="%", bids="MWFmap")}
+        if self.B1 is not None:
+            estimated["B1"] = Quantity.over(self.B1.support, "%", bids="TB1map")
+        times = {name: getattr(self, name).support for name in TIMES}
+        return estimated | {name: Quantity.over(x, "ms", "log") for name, x in times.items()}
 
     def forward(self, params: Arrays) -> Any:
         """The noise-free decay of 1 unit of water, (B, E); differentiable for torch parameters."""
         MWF, axonal = params["MWF"], params["axonal"]
         xp = namespace(MWF)
-        rest = 1.0 - MWF
-        fractions = xp.stack([MWF, rest * axonal, rest * (1.0 - axonal)], axis=-1)
+        free = 1.0 - MWF
+        fractions = xp.stack([MWF, free * axonal, free * (1.0 - axonal)], axis=-1)
         T2 = xp.stack([params[name] for name in TIMES], axis=-1)
-        TE = xp.asarray(self.TE, dtype=MWF.dtype, device=device_of(MWF))
+        TE = as_constant(self.TE, MWF)
         if self.B1 is not None:
             return decay(self.TE, fractions, T2, params["B1"], T1=self.T1)
         signal = decay(TE, fractions, T2)
@@ -165,18 +141,16 @@ class ANNMWF:
         return signal
 
     def render(self, params: Arrays, keys: Keys, xp: Any) -> Sample:
-        signal = self.forward({name: xp.asarray(x, dtype=xp.float32) for name, x in params.items()})
-        sigma = signal[:, 0] / xp.asarray(params["snr"], dtype=xp.float32)
+        columns = moved(xp, *(x.astype(np.float32) for x in params.values()))
+        drawn = dict(zip(params, columns, strict=True))
+        signal = self.forward(drawn)
+        sigma = signal[:, 0] / drawn["snr"]
         noise = sigma[:, None, None] * random.normal(keys["noise"], (2, self.num_echoes), xp)
         measured = signal + noise[:, 0]
         if self.detection == "magnitude":
             measured = xp.hypot(measured, noise[:, 1])
-        return Sample(
-            inputs=self._inputs(measured, sigma, xp),
-            targets={name: xp.asarray(params[name], dtype=xp.float32) for name in self.quantities},
-            params=params,
-            weight=importance_weights(self.distributions(), params),
-        )
+        targets = {name: drawn[name] for name in self.quantities}
+        return self.batch(self._inputs(measured, sigma, xp), targets, params)
 
     def measured(self, images: np.ndarray, axis: np.ndarray | None) -> Arrays:
         """Inputs of the network from echo images, (*space, E), magnitude or, phased here, complex.
@@ -187,14 +161,9 @@ class ANNMWF:
             ConfigError: another number of echoes, other echo times, values that are not finite or
                 are negative magnitudes.
         """
-        if images.shape[-1] != self.num_echoes:
-            raise ConfigError("data", f"{images.shape[-1]} echoes", f"{self.num_echoes} echoes")
-        if axis is not None and not np.allclose(axis, self.TE, rtol=1e-3, atol=1e-6):
-            asked = f"{1e3 * self.TE[0]:g}, {1e3 * self.TE[1]:g}, ... {1e3 * self.TE[-1]:g} ms"
-            raise ConfigError("data", f"echo times {np.asarray(axis)[:3]} ... s", asked)
-        signals = as_samples(np.asarray(images), self.kind)
-        if not np.isfinite(signals).all():
-            raise ConfigError("data", "values that are not finite", "finite values")
+        content = f"{self.num_echoes} echoes"
+        signals = measured_samples(images, self.kind, counts=[self.num_echoes], content=content)
+        check_axis(axis, self.TE, "echo times (s)", rtol=1e-3, atol=1e-6)
         if np.iscomplexobj(signals):
             turned = signals * np.exp(-1j * np.angle(signals.sum(axis=1, keepdims=True)))
             signals = np.abs(signals) if self.detection == "magnitude" else turned.real
@@ -208,13 +177,9 @@ class ANNMWF:
         return self._inputs(signals.astype(np.float32), noise, np)
 
     def bound(self, params: Arrays) -> dict[str, np.ndarray]:
-        """Cramer-Rao bound in SI, (B,); inf where the decay tells nothing. Amount unknown.
-
-        Args:
-            params: as drawn, NumPy.
-        """
+        """Cramer-Rao bound in SI, (B,), amount unknown; inf where the decay has no information."""
         fisher, names = self._information(params)
-        sd = dict(zip(names, _bounds(fisher).T, strict=True))
+        sd = dict(zip(names, cramer_rao.bound_or_infinite(fisher).T, strict=True))
         return {name: sd[name] for name in self.quantities if name in sd}
 
     def _inputs(self, measured: Any, sigma: Any, xp: Any) -> Arrays:
@@ -240,46 +205,15 @@ class ANNMWF:
 
     def _information(self, params: Arrays) -> tuple[np.ndarray, tuple[str, ...]]:
         """Of the unknown parameters and the amount of water, (B, P, P), and their names."""
-        drawn = self.distributions()
-        names = tuple(n for n, d in drawn.items() if n != "snr" and d.support[0] < d.support[1])
+        names = self.varying("snr")
         params = {name: np.asarray(x, np.float64) for name, x in params.items()}
+        steps = {name: 1e-4 * params[name] + 1e-9 for name in names}
+        ends: dict[str, tuple[Any, Any]] = {name: (step, -step) for name, step in steps.items()}
+        # Fractions act linearly, and have ends; all else is far from its own.
+        for name in {"MWF", "axonal"} & ends.keys():
+            ends[name] = np.where(params[name] < 0.5, 0.1, -0.1), 0.0
         signal = self.forward(params)
-        columns = [signal]
-        for name in names:
-            x = params[name]
-            # Fractions act linearly, and have ends; all else is far from its own.
-            step = np.where(x < 0.5, 0.1, -0.1) if name in ("MWF", "axonal") else 1e-4 * x + 1e-9
-            back = 0.0 if name in ("MWF", "axonal") else -step
-            ahead, behind = (self.forward(params | {name: x + s}) for s in (step, back))
-            columns.append((ahead - behind) / (step - back)[:, None])
+        slopes = sensitivities(self.forward, params, ends)
         sigma = signal[:, :1] / params["snr"][:, None]
-        return cramer_rao.fisher_information(np.stack(columns, -1), sigma), ("amount", *names)
-
-    def _check_identifiable(self) -> None:
-        """At least one of a few voxels must tell all pools apart."""
-        keys = Keys(0, "identifiable", np.arange(8, dtype=np.uint64))
-        drawn = self.distributions()
-        fisher, names = self._information(self.draw(keys, np.zeros(8)))
-        ends = [drawn[name].support for name in names[1:]]
-        scale = [1.0, *(high - low for low, high in ends)]
-        for i in range(len(fisher)):
-            try:
-                # Three such pools are hardly told apart: refused is what rounding alone tells.
-                cramer_rao.identifiable(fisher[i : i + 1], names, scale, tolerance=1e-15)
-            except ValueError as error:
-                reason = str(error)
-            else:
-                return
-        raise ConfigError(
-            "num_echoes", self.num_echoes, f"echoes that tell the pools apart: {reason}"
-        )
-
-
-def _bounds(fisher: np.ndarray) -> np.ndarray:
-    try:
-        return cramer_rao.bound(fisher)
-    except np.linalg.LinAlgError:
-        if len(fisher) == 1:
-            return np.full(fisher.shape[:2], np.inf)
-        half = len(fisher) // 2
-        return np.concatenate([_bounds(fisher[:half]), _bounds(fisher[half:])])
+        jacobian = np.concatenate([signal[..., None], slopes], axis=-1)
+        return cramer_rao.fisher_information(jacobian, sigma), ("amount", *names)

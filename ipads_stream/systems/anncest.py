@@ -6,8 +6,6 @@ review. Offsets, powers, durations, all other ranges and the noise are not in wh
 choices of this project (conf/system/anncest.yaml).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,38 +16,25 @@ import numpy as np
 
 from ipads_stream.acquisition.subspace import Subspace, subspace
 from ipads_stream.core import random
-from ipads_stream.core.backend import namespace
+from ipads_stream.core.backend import moved
 from ipads_stream.core.errors import ConfigError
-from ipads_stream.core.images import as_samples
+from ipads_stream.core.fields import Number, Numbers, number, ruled, whole
+from ipads_stream.core.images import check_axis, measured_samples
 from ipads_stream.core.quantity import Quantity
 from ipads_stream.core.random import Keys
 from ipads_stream.core.sample import Arrays, Sample
-from ipads_stream.distributions import (
-    Distribution,
-    Parameter,
-    as_parameters,
-    draw_parameters,
-    importance_weights,
-)
+from ipads_stream.distributions import Distribution, draw_parameters, parameter
 from ipads_stream.physics import cramer_rao
-from ipads_stream.physics.bloch_mcconnell import Pulses, Solute, Water, z_spectrum
+from ipads_stream.physics.exchange import Pulses, Solute, Water, z_spectra
+from ipads_stream.systems.base import Axis, ParametricSystem, sensitivities
 
 PROTONS = 111e3  # of water, mol/m^3
-_CONCENTRATION = Parameter(quantity="concentration", within=(0.0, 1000.0))
-_RATE = Parameter(quantity="frequency", within=(0.0, 1e5))
-_TIME = Parameter(quantity="time", within=(1e-3, 10.0))
-PARAMETERS = {
-    "PCr": _CONCENTRATION,
-    "exchange": _RATE,
-    "Cr": _CONCENTRATION,
-    "Cr_exchange": _RATE,
-    "T1": _TIME,
-    "T2": _TIME,
-    "df_ppm": Parameter(quantity="ppm", within=(-5.0, 5.0)),
-    "B1": Parameter(within=(0.1, 3.0)),
-    "snr": Parameter(within=(1e-3, math.inf)),
+ESTIMATED = {
+    "PCr": {"unit": "mM", "scale": "log"},
+    "exchange": {"unit": "Hz", "scale": "log"},
+    "df_ppm": {"unit": "ppm", "bids": "B0map"},
+    "B1": {"unit": "%", "bids": "TB1map"},
 }
-ESTIMATED = ("PCr", "exchange", "df_ppm", "B1")
 # The set that the features come from: it belongs to the acquisition, not to the distributions.
 TYPICAL = Keys(0, "typical spectra", np.arange(4000, dtype=np.uint64))
 TYPICAL_ENDS = {
@@ -61,7 +46,7 @@ TYPICAL_SNR = 200.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class ANNCEST:
+class ANNCEST(ParametricSystem):
     """Water, creatine and phosphocreatine (PCr) at several powers of saturation.
 
     Inputs: ``spectrum`` (B, powers x offsets), Mz over that without saturation, one power after the
@@ -76,7 +61,7 @@ class ANNCEST:
         B1: RF relative to nominal.
         snr: signal without saturation over the standard deviation of the noise.
         offsets_ppm: of the saturation.
-        powers: T, of rectangular pulses; one tells concentration and exchange hardly apart.
+        powers: T, of rectangular pulses; a single one barely separates concentration from exchange.
         duration: of a pulse, s; full recovery before it.
         B0: T.
         PCr_ppm, Cr_ppm: shifts of the pools.
@@ -87,76 +72,61 @@ class ANNCEST:
     """
 
     name: ClassVar[str] = "anncest"
+    task: ClassVar[str] = "quantities"
     kind: ClassVar[str] = "voxel"
     axis: ClassVar[tuple[str, str]] = ("SaturationOffset", "ppm")
+    baselines: ClassVar[dict[str, str]] = {
+        "Lorentzian fit": "ipads_stream.baselines.z_spectra.LorentzianFit",
+        "full model fit": "ipads_stream.baselines.z_spectra.full_model_fit",
+        "posterior mean": "ipads_stream.baselines.z_spectra.posterior_mean",
+    }
 
-    PCr: Distribution
-    exchange: Distribution
-    Cr: Distribution
-    Cr_exchange: Distribution
-    T1: Distribution
-    T2: Distribution
-    df_ppm: Distribution
-    B1: Distribution
-    snr: Distribution
-    offsets_ppm: Sequence[float]
-    powers: Sequence[float]
-    duration: float = 1.0
-    B0: float = 3.0
-    PCr_ppm: float = 2.5
-    Cr_ppm: float = 1.95
-    PCr_protons: float = 2.0
-    Cr_protons: float = 4.0
-    solute_T1: float = 1.0
-    solute_T2: float = 0.1
-    features: int = 24
-    repeats: int = 1
+    PCr: Distribution = parameter(quantity="concentration", within=(0.0, 1000.0))
+    exchange: Distribution = parameter(quantity="frequency", within=(0.0, 1e5))
+    Cr: Distribution = parameter(quantity="concentration", within=(0.0, 1000.0))
+    Cr_exchange: Distribution = parameter(quantity="frequency", within=(0.0, 1e5))
+    T1: Distribution = parameter(quantity="time", within=(1e-3, 10.0))
+    T2: Distribution = parameter(quantity="time", within=(1e-3, 10.0))
+    df_ppm: Distribution = parameter(quantity="ppm", within=(-5.0, 5.0))
+    B1: Distribution = parameter(within=(0.1, 3.0))
+    snr: Distribution = parameter(within=(1e-3, math.inf))
+    offsets_ppm: Sequence[float] = ruled(Numbers(convert=float))
+    powers: Sequence[float] = ruled(Numbers(each=Number(above=0.0, below=1e-3), convert=float))
+    duration: float = number(1.0, above=0.0, below=1e3)
+    B0: float = number(3.0, above=0.0, below=1e3)
+    PCr_ppm: float = number(2.5)
+    Cr_ppm: float = number(1.95)
+    PCr_protons: float = number(2.0, above=0.0, below=1e3)
+    Cr_protons: float = number(4.0, above=0.0, below=1e3)
+    solute_T1: float = number(1.0, above=0.0, below=1e3)
+    solute_T2: float = number(0.1, above=0.0, below=1e3)
+    features: int = whole(24, low=1)
+    repeats: int = whole(1, low=1)
 
-    def __post_init__(self) -> None:
-        values = {name: getattr(self, name) for name in PARAMETERS}
-        for name, checked in as_parameters(values, PARAMETERS).items():
-            object.__setattr__(self, name, checked)
-        for name in ("offsets_ppm", "powers"):
-            object.__setattr__(self, name, _numbers(name, getattr(self, name)))
-        if not all(0 < power < 1e-3 for power in self.powers):
-            raise ConfigError("powers", self.powers, "fields in tesla above 0, below 1e-3")
-        for name in ("duration", "B0", "solute_T1", "solute_T2", "PCr_protons", "Cr_protons"):
-            value = getattr(self, name)
-            if (
-                isinstance(value, bool)
-                or not isinstance(value, (int, float))
-                or not 0 < value < 1e3
-            ):
-                raise ConfigError(name, value, "a number above 0, below 1000")
-        for name in ("features", "repeats"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ConfigError(name, value, "a whole number from 1")
-        self._check_identifiable()
+    def check(self) -> None:
+        """Refuses a protocol that does not separate what is unknown."""
+        keys = Keys(0, "identifiable", np.arange(8, dtype=np.uint64))
+        fisher, names = self._information(super().draw(keys, np.zeros(8)))
+        supports = [getattr(self, name).support for name in names]
+        try:
+            cramer_rao.identifiable(fisher, names, [high - low for low, high in supports])
+        except ValueError as error:
+            allowed = f"a protocol that separates all unknown parameters: {error}"
+            raise ConfigError("powers", self.powers, allowed) from None
+
+    @property
+    def array_axes(self) -> dict[str, Axis]:
+        offsets = np.tile(self.offsets_ppm, len(self.powers))
+        return {"spectrum": Axis("offset (ppm)", offsets), "features": Axis("feature")}
 
     @property
     def quantities(self) -> dict[str, Quantity]:
         """What is estimated, over the ranges that are drawn."""
-        about = {
-            "PCr": {"unit": "mM", "scale": "log"},
-            "exchange": {"unit": "Hz", "scale": "log"},
-            "df_ppm": {"unit": "ppm", "bids": "B0map"},
-            "B1": {"unit": "%", "bids": "TB1map"},
-        }
-        made = {}
-        for name in ESTIMATED:
-            low, high = getattr(self, name).support
-            wide = max(high, low + 0.01 * max(abs(low), 1e-3))  # a constant has no range of its own
-            made[name] = Quantity(low=low, high=wide, **about[name])
-        return made
-
-    def distributions(self) -> dict[str, Distribution]:
-        """Those of the parameters, by name."""
-        return {name: getattr(self, name) for name in PARAMETERS}
+        supports = {name: getattr(self, name).support for name in ESTIMATED}
+        return {name: Quantity.over(x, **ESTIMATED[name]) for name, x in supports.items()}
 
     def draw(self, keys: Keys, progress: np.ndarray) -> Arrays:
-        drawn = {name: (value, ()) for name, value in self.distributions().items()}
-        params: Arrays = draw_parameters(drawn, self._of_spectra(keys), progress)
+        params = super().draw(self._of_spectra(keys), progress)
         if self.repeats > 1:  # the noise is each sample's own
             params["snr"] = draw_parameters({"snr": (self.snr, ())}, keys, progress)["snr"]
         return params
@@ -170,27 +140,23 @@ class ANNCEST:
             shift = getattr(self, f"{name}_ppm")
             pools.append(Solute(fraction, exchange=params[rate], shift_ppm=shift, **fixed))
         offsets = np.asarray(self.offsets_ppm)
-        spectra = [
-            z_spectrum(pools, offsets, Pulses(power, self.duration), self.B0, params["df_ppm"],
-                       params["B1"])
-            for power in self.powers
-        ]  # fmt: skip
-        return namespace(spectra[0]).concat(spectra, axis=-1)
+        fields = self.B0, params["df_ppm"], params["B1"]
+        pulses = [Pulses(power, self.duration) for power in self.powers]
+        return z_spectra(pools, offsets, pulses, *fields)
 
     def render(self, params: Arrays, keys: Keys, xp: Any) -> Sample:
-        _, first, each = np.unique(
-            self._of_spectra(keys).indices, return_index=True, return_inverse=True
-        )
-        some = {name: xp.asarray(x[first], dtype=xp.float32) for name, x in params.items()}
-        spectrum = self.forward(some)[xp.asarray(each)]
-        sigma = 1.0 / xp.asarray(params["snr"], dtype=xp.float32)
+        numbers = self._of_spectra(keys).indices
+        _, first, place = np.unique(numbers, return_index=True, return_inverse=True)
+        single = [x.astype(np.float32) for x in params.values()]
+        columns = moved(xp, place, *single, *(x[first] for x in single))
+        drawn = dict(zip(params, columns[1:], strict=False))
+        distinct = dict(zip(params, columns[1 + len(params) :], strict=True))
+        spectrum = self.forward(distinct)[columns[0]]
+        sigma = 1.0 / drawn["snr"]
         noise = random.normal(keys["noise"], (spectrum.shape[1],), xp)
-        return Sample(
-            inputs=self._inputs(spectrum + sigma[:, None] * noise, sigma, xp),
-            targets={name: xp.asarray(params[name], dtype=xp.float32) for name in ESTIMATED},
-            params=params,
-            weight=importance_weights(self.distributions(), params),
-        )
+        inputs = self._inputs(spectrum + sigma[:, None] * noise, sigma, xp)
+        targets = {name: drawn[name] for name in ESTIMATED}
+        return self.batch(inputs, targets, params)
 
     def measured(self, images: np.ndarray, axis: np.ndarray | None) -> Arrays:
         """Inputs of the network from images, (*space, powers x offsets), over those unsaturated.
@@ -200,33 +166,24 @@ class ANNCEST:
         Raises:
             ConfigError: another number of images, other offsets, complex or unscaled values.
         """
-        count = len(self.powers) * len(self.offsets_ppm)
-        if images.shape[-1] != count:
-            allowed = (
-                f"{count}: {len(self.offsets_ppm)} offsets at each of {len(self.powers)} powers"
-            )
-            raise ConfigError("data", f"{images.shape[-1]} images", allowed)
-        if axis is not None and not np.allclose(
-            axis, np.tile(self.offsets_ppm, len(self.powers)), atol=1e-3
-        ):
-            raise ConfigError("data", f"offsets {np.asarray(axis)[:3]} ... ppm", "offsets_ppm")
-        if np.iscomplexobj(images) or not np.isfinite(images).all():
-            raise ConfigError("data", "complex or not finite values", "finite magnitudes")
-        spectra = as_samples(np.asarray(images), self.kind).astype(np.float64)
+        powers, offsets = len(self.powers), len(self.offsets_ppm)
+        count = powers * offsets
+        content = f"{count}: {offsets} offsets at each of {powers} powers"
+        spectra = measured_samples(
+            images, self.kind, counts=[count], content=content, numbers="real"
+        ).astype(np.float64)
+        check_axis(axis, np.tile(self.offsets_ppm, powers), "offsets (ppm)", rtol=1e-5, atol=1e-3)
         if spectra.size and not -0.5 < np.median(spectra.max(axis=1)) < 1.5:
-            raise ConfigError("data", f"values up to {spectra.max():g}",
-                              "images over the one without saturation, about 0 to 1")  # fmt: skip
+            allowed = "images over the one without saturation, about 0 to 1"
+            raise ConfigError("data", f"values up to {spectra.max():g}", allowed)
         inside = np.any(spectra != 0, axis=1)
-        rest = self._subspace.residual(spectra[inside])
-        sigma = np.full(len(spectra), np.median(rest) if inside.any() else 1.0 / TYPICAL_SNR)
-        return self._inputs(spectra.astype(np.float32), sigma.astype(np.float32), np)
+        residual = self._subspace.residual(spectra[inside])
+        sigma = np.median(residual) if inside.any() else 1.0 / TYPICAL_SNR
+        noise = np.full(len(spectra), sigma, np.float32)
+        return self._inputs(spectra.astype(np.float32), noise, np)
 
     def bound(self, params: Arrays) -> dict[str, np.ndarray]:
-        """Cramer-Rao bound in SI, (B,), with creatine, T1 and T2 unknown where they vary.
-
-        Args:
-            params: as drawn, NumPy.
-        """
+        """Cramer-Rao bound in SI, (B,), with creatine, T1 and T2 unknown where they vary."""
         fisher, names = self._information(params)
         sd = cramer_rao.bound(fisher)
         return {name: sd[:, names.index(name)] for name in ESTIMATED if name in names}
@@ -252,36 +209,9 @@ class ANNCEST:
 
     def _information(self, params: Arrays) -> tuple[np.ndarray, tuple[str, ...]]:
         """Of the unknown parameters, (B, P, P), and their names."""
-        drawn = self.distributions()
-        names = tuple(n for n, d in drawn.items() if n != "snr" and d.support[0] < d.support[1])
+        names = self.varying("snr")
         params = {name: np.asarray(x, np.float64) for name, x in params.items()}
-        columns = []
-        for name in names:
-            x = params[name]
-            step = 1e-4 if name == "df_ppm" else 1e-3 * x
-            ahead, behind = (self.forward(params | {name: x + s}) for s in (step, -step))
-            columns.append((ahead - behind) / np.broadcast_to(2 * step, x.shape)[:, None])
-        sigma = (1.0 / params["snr"])[:, None]
-        return cramer_rao.fisher_information(np.stack(columns, -1), sigma), names
-
-    def _check_identifiable(self) -> None:
-        keys = Keys(0, "identifiable", np.arange(8, dtype=np.uint64))
-        params = draw_parameters({n: (d, ()) for n, d in self.distributions().items()}, keys,
-                                 np.zeros(8))  # fmt: skip
-        fisher, names = self._information(params)
-        ends = [getattr(self, name).support for name in names]
-        try:
-            cramer_rao.identifiable(fisher, names, [high - low for low, high in ends])
-        except ValueError as error:
-            raise ConfigError(
-                "powers", self.powers, f"a protocol that tells all pools: {error}"
-            ) from None
-
-
-def _numbers(name: str, values: Any) -> tuple[float, ...]:
-    given = [values] if isinstance(values, (int, float)) else list(values)
-    if not given or not all(
-        isinstance(x, (int, float)) and not isinstance(x, bool) and math.isfinite(x) for x in given
-    ):
-        raise ConfigError(name, values, "a list of finite numbers")
-    return tuple(float(x) for x in given)
+        steps = {name: 1e-4 if name == "df_ppm" else 1e-3 * params[name] for name in names}
+        ends = {name: (step, -step) for name, step in steps.items()}
+        slopes = sensitivities(self.forward, params, ends)
+        return cramer_rao.fisher_information(slopes, (1.0 / params["snr"])[:, None]), names

@@ -6,8 +6,6 @@ Timings, ranges, noise and the susceptibility of the particles are not stated in
 are choices of this project (conf/system/deepspio.yaml).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,41 +14,30 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ipads_stream.acquisition.receive_phase import without_phase_plane
 from ipads_stream.core import random
-from ipads_stream.core.backend import namespace
+from ipads_stream.core.backend import moved, namespace
 from ipads_stream.core.constants import GAMMA_BAR_1H
 from ipads_stream.core.errors import ConfigError
-from ipads_stream.core.images import as_samples
+from ipads_stream.core.fields import SPACING, VOLUME, instance, number, ruled
+from ipads_stream.core.images import check_axis, measured_samples
 from ipads_stream.core.quantity import Quantity
 from ipads_stream.core.random import Keys
 from ipads_stream.core.sample import Arrays, Sample
-from ipads_stream.distributions import (
-    Distribution,
-    Parameter,
-    as_parameters,
-    draw_parameters,
-    importance_weights,
-)
-from ipads_stream.phantoms import Grid, NoiseField, PolynomialField, RandomShapes, rasterized
-from ipads_stream.physics import dipole
-from ipads_stream.physics.slice_modulation import slice_images, slice_profile
+from ipads_stream.distributions import Distribution, parameter
+from ipads_stream.phantoms import NoiseField, PolynomialField, RandomShapes, rasterized
+from ipads_stream.physics.bloch.slice_modulation import slice_images, slice_profile
+from ipads_stream.physics.fields import dipole
 from ipads_stream.sequences import pulses
 from ipads_stream.sequences.scanner import Scanner
+from ipads_stream.systems.base import VolumeSystem
 
 SPOT = ("spot",)
-PARAMETERS = {
-    "concentration": Parameter(quantity="concentration", within=(0.0, 1e4), axes=SPOT),
-    "contrast": Parameter(within=(0.0, 0.3)),
-    "receive_phase": Parameter(quantity="angle"),
-    "snr": Parameter(within=(1e-3, math.inf)),
-}
-PARTS = {"spots": RandomShapes, "body": RandomShapes, "tissue": NoiseField, "shim": PolynomialField}
-SHAPES = ("shape", "spacing", "B0_direction")
 EDGE, FREQUENCIES = 1.25, 641  # of the tabulated profile: bandwidths to either side, and values
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeepSPIO:
+class DeepSPIO(VolumeSystem):
     """Spots of particles in a body, and the gradient echoes of slices through them.
 
     Inputs: ``image`` (B, X, Y, Z) complex, slices along Z, over its own size and without the plane
@@ -73,68 +60,44 @@ class DeepSPIO:
         duration: of the pulse, a sinc with Hann's window, s.
         time_bandwidth: of the pulse.
         B0: T.
-        shape: X, Y, Z, voxels.
-        spacing: from voxel to voxel, m; along Z the thickness of a slice.
-        B0_direction: along X, Y and Z.
+        shape, spacing, B0_direction: as of VolumeSystem; along Z the thickness of a slice.
     """
 
     name: ClassVar[str] = "deepspio"
+    task: ClassVar[str] = "quantities"
     kind: ClassVar[str] = "volume"
+    baselines: ClassVar[dict[str, str]] = {
+        "TKD": "ipads_stream.baselines.iron_oxide.tuned_division",
+        "Tikhonov": "ipads_stream.baselines.iron_oxide.tuned_tikhonov",
+        "non-linear fit": "ipads_stream.baselines.iron_oxide.tuned_nonlinear",
+    }
 
-    concentration: Distribution
-    contrast: Distribution
-    receive_phase: Distribution
-    snr: Distribution
-    spots: RandomShapes
-    body: RandomShapes
-    tissue: NoiseField
-    shim: PolynomialField
-    chi_ppm: float = 2.0
-    relaxivity: float = 100.0
-    T2s: float = 0.04
-    TE: float = 4e-3
-    flip: float = math.pi / 3
-    duration: float = 2e-3
-    time_bandwidth: float = 4.0
-    B0: float = 3.0
-    shape: Sequence[int] = (24, 24, 24)
-    spacing: Sequence[float] = (2e-3, 2e-3, 2e-3)
-    B0_direction: Sequence[float] = (0.0, 0.0, 1.0)
+    concentration: Distribution = parameter(quantity="concentration", within=(0.0, 1e4), axes=SPOT)
+    contrast: Distribution = parameter(within=(0.0, 0.3))
+    receive_phase: Distribution = parameter(quantity="angle")
+    snr: Distribution = parameter(within=(1e-3, math.inf))
+    spots: RandomShapes = instance(RandomShapes)
+    body: RandomShapes = instance(RandomShapes)
+    tissue: NoiseField = instance(NoiseField)
+    shim: PolynomialField = instance(PolynomialField)
+    chi_ppm: float = number(2.0)
+    relaxivity: float = number(100.0, low=0.0)
+    T2s: float = number(0.04, above=0.0)
+    TE: float = number(4e-3, above=0.0, below=1.0)
+    flip: float = number(math.pi / 3, above=0.0)
+    duration: float = number(2e-3, above=0.0)
+    time_bandwidth: float = number(4.0, above=0.0)
+    B0: float = number(3.0, above=0.0, below=1e3)
+    shape: Sequence[int] = ruled(VOLUME, (24, 24, 24))
+    spacing: Sequence[float] = ruled(SPACING, (2e-3, 2e-3, 2e-3))
 
-    def __post_init__(self) -> None:
-        values = {name: getattr(self, name) for name in PARAMETERS}
-        for name, checked in as_parameters(values, PARAMETERS).items():
-            object.__setattr__(self, name, checked)
-        for name, part in PARTS.items():
-            if not isinstance(getattr(self, name), part):
-                raise ConfigError(name, getattr(self, name), f"phantoms.{part.__name__}")
-        for name in SHAPES:
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-            if len(getattr(self, name)) != 3:
-                raise ConfigError(name, getattr(self, name), "three numbers")
-        object.__setattr__(self, "shape", self.grid.shape)  # which the grid has checked
-        for name in ("spacing", "B0_direction"):
-            object.__setattr__(self, name, tuple(float(x) for x in getattr(self, name)))
-        if not 0 < math.hypot(*self.B0_direction) < math.inf:
-            raise ConfigError("B0_direction", self.B0_direction, "a direction")
-        for name in ("T2s", "TE", "flip", "duration", "time_bandwidth", "B0"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not 0 < value < math.inf:
-                raise ConfigError(name, value, "a number above 0")
-        if not 0 <= self.relaxivity < math.inf:
-            raise ConfigError("relaxivity", self.relaxivity, "a number, 0 or more")
-        if self.chi_ppm == 0 or not math.isfinite(self.chi_ppm):
-            allowed = "not 0: without a field, iron cannot be told from tissue of less signal"
+    def check(self) -> None:
+        if self.chi_ppm == 0:
+            allowed = "not 0: without a field, iron looks like tissue of less signal"
             raise ConfigError("chi_ppm", self.chi_ppm, allowed)
         if self.duration / 2 > self.TE:
-            raise ConfigError(
-                "TE", self.TE, f"the pulse's second half, {self.duration / 2:g} s, or more"
-            )
-
-    @property
-    def grid(self) -> Grid:
-        """Voxels and their spacing."""
-        return Grid(tuple(self.shape), tuple(self.spacing))
+            allowed = f"the pulse's second half, {self.duration / 2:g} s, or more"
+            raise ConfigError("TE", self.TE, allowed)
 
     @property
     def bandwidth(self) -> float:
@@ -154,21 +117,16 @@ class DeepSPIO:
                             time_bandwidth=float(self.time_bandwidth))  # fmt: skip
         edge = EDGE * self.bandwidth
         df = np.linspace(-edge, edge, FREQUENCIES)
-        found = slice_profile(pulse.samples, float(np.diff(pulse.edges)[0]), df)
-        return np.asarray(found / (found.sum() * (df[1] - df[0]) / self.bandwidth))
+        profile = slice_profile(pulse.samples, float(np.diff(pulse.edges)[0]), df)
+        return np.asarray(profile / (profile.sum() * (df[1] - df[0]) / self.bandwidth))
 
     @property
     def hertz(self) -> float:
         """df per mol/m^3 of iron and unit of the dipole's field."""
         return self.chi_ppm * 1e-6 * GAMMA_BAR_1H * self.B0
 
-    def draw(self, keys: Keys, progress: np.ndarray) -> Arrays:
-        axes = {SPOT: (self.spots.most,), (): ()}
-        of = self._distributions().items()
-        return draw_parameters({n: (x, axes[PARAMETERS[n].axes]) for n, x in of}, keys, progress)
-
-    def _distributions(self) -> dict[str, Distribution]:
-        return {name: getattr(self, name) for name in PARAMETERS}
+    def lengths(self) -> dict[str, int]:
+        return {SPOT[0]: self.spots.most}
 
     def forward(self, params: Arrays) -> Any:
         """Images (B, X, Y, Z) without noise of maps (B, X, Y, Z), differentiable in all of them.
@@ -178,42 +136,29 @@ class DeepSPIO:
         """
         iron = params["concentration"]
         decay = namespace(iron).exp(-self.TE * (1 / self.T2s + self.relaxivity * iron))
+        df, width = self.off_resonance(iron) + params["shim"], self.bandwidth
         return slice_images(
-            self.off_resonance(iron) + params["shim"],
-            params["M0"] * decay,
-            self.profile,
-            edge=EDGE * self.bandwidth,
-            bandwidth=self.bandwidth,
-            TE=self.TE,
+            df, params["M0"] * decay, self.profile, edge=EDGE * width, bandwidth=width, TE=self.TE
         )
 
     def off_resonance(self, concentration: Any) -> Any:
         """df of particles, Hz, of the shape of their concentration (..., X, Y, Z), mol/m^3."""
-        relative = dipole.field(concentration, self.spacing, self.B0_direction)
-        return relative * self.hertz
+        return dipole.field(concentration, self.spacing, self.B0_direction) * self.hertz
 
     def render(self, params: Arrays, keys: Keys, xp: Any) -> Sample:
         maps, mask = self.maps(params, keys, xp)
         turned = np.exp(1j * params["receive_phase"]).astype(np.complex64)
-        image = self.forward(maps) * xp.asarray(turned)[:, None, None, None]
         sigma = math.exp(-self.TE / self.T2s) * math.sqrt(2) / params["snr"]
+        turned, sigma = moved(xp, turned, sigma.astype(np.float32))
+        image = self.forward(maps) * turned[:, None, None, None]
         noise = random.complex_normal(keys["noise"], self.grid.shape, xp)
-        image = image + xp.asarray(sigma.astype(np.float32))[:, None, None, None] * noise
-        return Sample(
-            inputs=normalised(image, mask, xp),
-            targets={"concentration": maps["concentration"], "mask": mask},
-            params=params,
-            weight=importance_weights(self._distributions(), params),
-        )
+        image = image + sigma[:, None, None, None] * noise
+        targets = {"concentration": maps["concentration"], "mask": mask}
+        inputs = {"image": without_phase_plane(image, mask, xp), "mask": mask}
+        return self.batch(inputs, targets, params)
 
     def maps(self, params: Arrays, keys: Keys, xp: Any) -> tuple[Arrays, Any]:
-        """What :meth:`forward` takes, and the mask of the body, each (B, X, Y, Z).
-
-        Args:
-            params: as drawn.
-            keys: of the samples.
-            xp: array library that computes: numpy or cupy.
-        """
+        """What :meth:`forward` takes, and the mask of the body, each (B, X, Y, Z)."""
         body = self.body.draw(keys, self.grid, name="body")
         ones = np.ones((*body.kind.shape, 1), np.float32)
         share = rasterized(body, ones, self.grid, xp=xp)[:, 0]
@@ -223,11 +168,10 @@ class DeepSPIO:
         iron = rasterized(spots, values, self.grid, rule="add", xp=xp)[:, 0]
         contrast = xp.asarray(params["contrast"].astype(np.float32))[:, None, None, None]
         tissue = 1 + contrast * self.tissue.draw(keys, self.grid, name="tissue", xp=xp)
-        shim = self.shim.draw(keys, self.grid, name="shim", xp=xp)
         maps = {
-            "concentration": xp.where(mask, iron, xp.zeros_like(iron)),
+            "concentration": xp.where(mask, iron, 0),
             "M0": share * xp.maximum(tissue, 0.1),
-            "shim": shim,
+            "shim": self.shim.draw(keys, self.grid, name="shim", xp=xp),
         }
         return maps, mask
 
@@ -242,45 +186,14 @@ class DeepSPIO:
         Raises:
             ConfigError: real images, other numbers of images, another echo time, nothing but 0.
         """
-        if not np.iscomplexobj(images):
-            raise ConfigError("data", "real images", "complex images: magnitude and phase")
-        if images.shape[-1] not in (1, 2):
-            raise ConfigError("data", f"{images.shape[-1]} images", "an image, and a mask or none")
-        if axis is not None and not np.allclose(axis[0], self.TE, rtol=1e-2):
-            raise ConfigError("data", f"an echo time of {1e3 * float(axis[0]):g} ms",
-                              f"{1e3 * self.TE:g} ms")  # fmt: skip
-        samples = as_samples(images, self.kind)
+        content = "an image, and a mask or none"
+        samples = measured_samples(
+            images, self.kind, counts=[1, 2], content=content, numbers="complex"
+        )
+        if axis is not None:
+            check_axis(np.atleast_1d(axis)[:1], self.TE, "echo time (s)", rtol=1e-2)
         image = samples[..., 0].astype(np.complex64)
         mask = samples[..., 1].real > 0 if samples.shape[-1] == 2 else image != 0
-        if not np.isfinite(image).all() or not (abs(image) * mask).any():
-            raise ConfigError("data", "no signal or values that are not finite", "an image")
-        return normalised(image, mask, np)
-
-
-def normalised(image: Any, mask: Any, xp: Any) -> Arrays:
-    """The network's inputs: S over sum |S|^2 / sum |S|, which voids do not change much, without the
-    plane of its phase; 0 outside the mask.
-
-    The plane turns along each axis by the angle of sum S(n + 1) S(n)*, most of which shim and
-    receiver are, and leaves no phase to sum S |S|: weak iron would be hidden under it.
-
-    Args:
-        image: (B, X, Y, Z), of any unit and phase.
-        mask: the body.
-        xp: array library of both.
-    """
-    axes = (1, 2, 3)
-    inside = xp.where(mask, image, xp.zeros_like(image))
-    for axis in axes:
-        ahead, behind = (slice(1, None), slice(None, -1))
-        place = (slice(None),) * axis
-        turning = inside[(*place, ahead)] * xp.conj(inside[(*place, behind)])
-        angle = xp.angle(xp.sum(turning, axis=axes, keepdims=True))
-        steps = xp.arange(image.shape[axis], dtype=xp.float32).reshape((-1, *(1,) * (3 - axis)))
-        inside = inside * xp.exp(-1j * angle * steps)
-    size = xp.abs(inside)
-    total = xp.maximum(xp.sum(size, axis=axes, keepdims=True), 1e-30)
-    mean = xp.sum(inside * size, axis=axes, keepdims=True)
-    phasor = xp.conj(mean) / xp.maximum(xp.abs(mean), 1e-30)
-    scale = total / xp.maximum(xp.sum(size**2, axis=axes, keepdims=True), 1e-30)
-    return {"image": inside * (phasor * scale), "mask": mask}
+        if not (abs(image) * mask).any():
+            raise ConfigError("data", "no signal", "an image that is not 0 in its mask")
+        return {"image": without_phase_plane(image, mask, np), "mask": mask}

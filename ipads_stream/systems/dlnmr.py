@@ -5,43 +5,32 @@ frequencies as in the IPADS review; phase, decay and length are not stated there
 this project (see conf/system/dlnmr.yaml).
 """
 
-from __future__ import annotations
-
 import math
+import warnings
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ipads_stream.acquisition.masks import SCHEDULES, num_sampled
-from ipads_stream.acquisition.noise import complex_noise
+from ipads_stream.acquisition.noise import measured
+from ipads_stream.core.backend import moved
 from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.fields import choice, keep, number, whole
 from ipads_stream.core.random import Keys
 from ipads_stream.core.sample import Arrays, Sample
-from ipads_stream.distributions import (
-    Distribution,
-    Parameter,
-    as_parameters,
-    draw_parameters,
-    importance_weights,
-)
-from ipads_stream.physics.exponentials import damped_exponentials
-from ipads_stream.physics.spectrum import spectrum
+from ipads_stream.distributions import Distribution, importance_weights
+from ipads_stream.distributions.parameters import parameter, rules_of
+from ipads_stream.physics.spectroscopy.exponentials import damped_exponentials
+from ipads_stream.physics.spectroscopy.spectrum import spectrum
+from ipads_stream.systems.base import Axis, ParametricSystem
 
 PEAK = ("peak",)
-PARAMETERS = {
-    "num_peaks": Parameter(within=(1, 256), integer=True),
-    "amplitude": Parameter(within=(0.0, math.inf), axes=PEAK),
-    "frequency": Parameter(quantity="frequency", axes=PEAK),
-    "phase": Parameter(quantity="angle", axes=PEAK),
-    "decay": Parameter(quantity="time", within=(1e-6, math.inf), axes=PEAK),
-    "rate": Parameter(within=(0.0, 1.0)),
-    "snr": Parameter(within=(1e-3, math.inf), optional=True),
-}
+PEAKS = ("amplitude", "frequency", "phase", "decay")
 
 
 @dataclass(frozen=True, kw_only=True)
-class DLNMR:
+class DLNMR(ParametricSystem):
     """Sums of damped complex exponentials (article Eq. 5-6), some of whose points are measured.
 
     Inputs: ``fid`` (B, N) complex64, zero where not sampled; ``mask`` (B, N) bool.
@@ -62,33 +51,32 @@ class DLNMR:
     """
 
     name: ClassVar[str] = "dlnmr"
+    task: ClassVar[str] = "signals"
+    baselines: ClassVar[dict[str, str]] = {
+        "zero-filling": "ipads_stream.baselines.signals.methods.zero_filling",
+        "IST": "ipads_stream.baselines.signals.methods.soft_thresholding",
+        "LRHM": "ipads_stream.baselines.signals.methods.low_rank",
+    }
 
-    num_peaks: Distribution
-    amplitude: Distribution
-    frequency: Distribution
-    phase: Distribution
-    decay: Distribution
-    rate: Distribution
-    snr: Distribution | None = None
-    points: int = 128
-    dwell: float = 1.0
-    schedule: str = "poisson_gap"
+    num_peaks: Distribution = parameter(within=(1, 256), integer=True)
+    amplitude: Distribution = parameter(within=(0.0, math.inf), axes=PEAK)
+    frequency: Distribution = parameter(quantity="frequency", axes=PEAK)
+    phase: Distribution = parameter(quantity="angle", axes=PEAK)
+    decay: Distribution = parameter(quantity="time", within=(1e-6, math.inf), axes=PEAK)
+    rate: Distribution = parameter(within=(0.0, 1.0))
+    snr: Distribution | None = parameter(within=(1e-3, math.inf), optional=True)
+    points: int = whole(128, low=2)
+    dwell: float = number(1.0, above=0.0)
+    schedule: str = choice("poisson_gap", among=sorted(SCHEDULES))
 
-    def __post_init__(self) -> None:
-        values = {name: getattr(self, name) for name in PARAMETERS}
-        for name, checked in as_parameters(values, PARAMETERS).items():
-            object.__setattr__(self, name, checked)
-        if isinstance(self.points, bool) or not isinstance(self.points, int) or self.points < 2:
-            raise ConfigError("points", self.points, "a whole number, at least 2")
-        if (
-            isinstance(self.dwell, bool)
-            or not isinstance(self.dwell, (int, float))
-            or not (0 < self.dwell < math.inf)
-        ):
-            raise ConfigError("dwell", self.dwell, "a time in seconds, above 0")
-        object.__setattr__(self, "dwell", float(self.dwell))
-        if self.schedule not in SCHEDULES:
-            raise ConfigError("schedule", self.schedule, f"one of {', '.join(sorted(SCHEDULES))}")
+    def check(self) -> None:
+        keep(self, dwell=float(self.dwell))
+        if self.amplitude.support[1] == 0:
+            raise ConfigError("amplitude", 0, "above 0 somewhere: all signals would be 0")
+        furthest = max(map(abs, self.frequency.support))
+        if furthest * self.dwell > 1 and math.isfinite(furthest):
+            text = f"frequency: up to {furthest:g} Hz, above 1/dwell = {1 / self.dwell:g} Hz, what"
+            warnings.warn(f"{text} differs by it looks alike", stacklevel=2)
         if self.rate.support[0] * self.points < 0.5:
             allowed = f"at least one of {self.points} points sampled: {1 / self.points:.4g} or more"
             raise ConfigError("rate", self.rate.support, allowed)
@@ -98,56 +86,46 @@ class DLNMR:
         """J, the length of the peak axis; absent peaks have amplitude 0."""
         return int(self.num_peaks.support[1])
 
+    def lengths(self) -> dict[str, int]:
+        return {PEAK[0]: self.max_peaks}
+
     def draw(self, keys: Keys, progress: np.ndarray) -> Arrays:
-        axes = {PEAK: (self.max_peaks,), (): ()}
-        shapes = {name: axes[rule.axes] for name, rule in PARAMETERS.items()}
-        params: Arrays = draw_parameters(
-            {name: (value, shapes[name]) for name, value in self._distributions().items()},
-            keys,
-            progress,
-        )
+        params = super().draw(keys, progress)
         params["num_peaks"] = params["num_peaks"].astype(np.int64)
         params["amplitude"] *= self._present("amplitude", params)
         return params
 
+    def weights(self, params: Arrays) -> Any:
+        return importance_weights(self.distributions(), params, self._present)
+
     def _present(self, name: str, params: Arrays) -> np.ndarray | bool:
-        is_peaks = PARAMETERS[name].axes == PEAK
+        is_peaks = rules_of(self)[name].axes == PEAK
         return np.arange(self.max_peaks) < params["num_peaks"][:, None] if is_peaks else True
 
-    def _distributions(self) -> dict[str, Distribution]:
-        values = {name: getattr(self, name) for name in PARAMETERS}
-        return {name: value for name, value in values.items() if value is not None}
+    @property
+    def array_axes(self) -> dict[str, Axis]:
+        return {"fid": Axis("time (s)", self.dwell * np.arange(self.points))}
 
     def forward(self, params: Arrays) -> Any:
         """The full, noise-free signal (B, N); differentiable for torch parameters."""
-        return damped_exponentials(
-            params["amplitude"],
-            params["frequency"],
-            params["phase"],
-            params["decay"],
-            points=self.points,
-            dwell=self.dwell,
-        )
+        peaks = [params[name] for name in PEAKS]
+        return damped_exponentials(*peaks, points=self.points, dwell=self.dwell)
+
+    def masks(self, keys: Keys, points: int, counts: np.ndarray, xp: Any = np) -> Any:
+        """Which points are sampled, (B, points) bool, ``counts`` (B,) of them."""
+        return SCHEDULES[self.schedule](keys["mask"], points, counts, xp)
 
     def render(self, params: Arrays, keys: Keys, xp: Any) -> Sample:
-        peaks = ("amplitude", "frequency", "phase", "decay")
-        full = damped_exponentials(
-            *(xp.asarray(params[name]) for name in peaks),
-            points=self.points,
-            dwell=self.dwell,
-            dtype="complex64",
-        )
+        snr = [] if self.snr is None else [params["snr"].astype(np.float32)]
+        drawn = moved(xp, *(params[name] for name in PEAKS), *snr)
+        peaks = drawn[: len(PEAKS)]
+        full = damped_exponentials(*peaks, points=self.points, dwell=self.dwell, dtype="complex64")
         counts = num_sampled(params["rate"], self.points)
-        mask = xp.asarray(SCHEDULES[self.schedule](keys["mask"], self.points, counts))
+        mask = self.masks(keys, self.points, counts, xp)
         target = spectrum(full)
-        measured = full
-        if self.snr is not None:
+        if self.snr is None:
+            fid = xp.where(mask, full, 0)
+        else:
             height = xp.max(xp.abs(target), axis=1)
-            sigma = height / xp.asarray(params["snr"], dtype=xp.float32)
-            measured = full + complex_noise(keys["noise"], sigma, self.points, xp)
-        return Sample(
-            inputs={"fid": xp.where(mask, measured, xp.zeros_like(full)), "mask": mask},
-            targets={"spectrum": target},
-            params=params,
-            weight=importance_weights(self._distributions(), params, self._present),
-        )
+            fid = measured(keys["noise"], full, height / drawn[-1], mask, xp)
+        return self.batch({"fid": fid, "mask": mask}, {"spectrum": target}, params)

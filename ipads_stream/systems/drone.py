@@ -5,8 +5,6 @@ in Medicine 80(3), 2018 (arXiv 1710.05267). Its schedules and ranges are not in 
 here are choices of this project (see conf/system/drone.yaml).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,41 +15,36 @@ import numpy as np
 
 from ipads_stream.acquisition.noise import complex_noise
 from ipads_stream.acquisition.receive_phase import sign_reference, without_phase
-from ipads_stream.core.backend import namespace
+from ipads_stream.core.backend import moved, namespace
 from ipads_stream.core.errors import ConfigError
-from ipads_stream.core.images import as_samples
+from ipads_stream.core.fields import Names, choice, ruled
+from ipads_stream.core.images import check_axis, measured_samples
 from ipads_stream.core.quantity import Quantity
 from ipads_stream.core.random import Keys
 from ipads_stream.core.sample import Arrays, Sample
-from ipads_stream.distributions import (
-    Distribution,
-    Parameter,
-    as_parameters,
-    draw_parameters,
-    importance_weights,
-)
+from ipads_stream.distributions import Distribution, parameter
 from ipads_stream.physics.epg import num_orders
-from ipads_stream.physics.fingerprint import (
+from ipads_stream.physics.epg.fingerprint import (
     fingerprint,
     refuse_unidentifiable,
     relative_bound,
     tissue_grid,
 )
-from ipads_stream.sequences.fingerprint_schedules import Schedule
+from ipads_stream.sequences.fingerprint_schedules import FrameSchedule
+from ipads_stream.systems.base import Axis, ParametricSystem
 
-PARAMETERS = {
-    "T1": Parameter(quantity="time", within=(1e-3, 20.0)),
-    "T2": Parameter(quantity="time", within=(1e-3, 10.0)),
-    "B1": Parameter(within=(0.1, 3.0)),
-    "phase": Parameter(quantity="angle"),
-    "snr": Parameter(within=(1.0, math.inf), optional=True),
+TISSUE = ("T1", "T2", "B1")
+REPORTED = {
+    "T1": {"unit": "ms", "scale": "log", "bids": "T1map"},
+    "T2": {"unit": "ms", "scale": "log", "bids": "T2map"},
+    "B1": {"bids": "TB1map"},
 }
-DATA = ("complex", "magnitude")
-CERTAIN = 5.0  # standard deviations of the noise by which a sign must be told
+Support = tuple[float, float]
+CERTAIN = 5.0  # standard deviations of the noise by which a sign must be certain
 
 
 @dataclass(frozen=True, kw_only=True)
-class DRONE:
+class DRONE(ParametricSystem):
     """Fingerprints of voxels with one T1 and T2 (article Fig. 2), by extended phase graphs.
 
     Input: ``signal`` (B, frames) float32 of norm 1: the magnitude, or of complex data the real part
@@ -69,35 +62,33 @@ class DRONE:
     """
 
     name: ClassVar[str] = "drone"
+    task: ClassVar[str] = "quantities"
     kind: ClassVar[str] = "voxel"
-    axis: ClassVar[tuple[str, str]] = ("EchoTime", "s")
+    baselines: ClassVar[dict[str, str]] = {
+        "dictionary": "ipads_stream.baselines.fingerprints.methods.dictionary",
+        "dictionary and fit": "ipads_stream.baselines.fingerprints.methods.dictionary_and_fit",
+        "posterior mean": "ipads_stream.baselines.fingerprints.methods.posterior_mean",
+    }
 
-    T1: Distribution
-    T2: Distribution
-    B1: Distribution
-    phase: Distribution
-    schedule: Schedule
-    snr: Distribution | None = None
-    data: str = "complex"
-    estimated: Sequence[str] = ("T1", "T2")
+    T1: Distribution = parameter(quantity="time", within=(1e-3, 20.0))
+    T2: Distribution = parameter(quantity="time", within=(1e-3, 10.0))
+    B1: Distribution = parameter(within=(0.1, 3.0))
+    phase: Distribution = parameter(quantity="angle")
+    schedule: FrameSchedule
+    snr: Distribution | None = parameter(within=(1.0, math.inf), optional=True)
+    data: str = choice("complex", among=("complex", "magnitude"))
+    estimated: Sequence[str] = ruled(Names(what="quantities"), ("T1", "T2"))
 
-    def __post_init__(self) -> None:
-        values = {name: getattr(self, name) for name in PARAMETERS}
-        for name, checked in as_parameters(values, PARAMETERS).items():
-            object.__setattr__(self, name, checked)
-        if self.data not in DATA:
-            raise ConfigError("data", self.data, f"one of {', '.join(DATA)}")
-        object.__setattr__(self, "estimated", tuple(self.estimated))
-        if self.estimated not in (("T1", "T2"), ("T1", "T2", "B1")):
+    def check(self) -> None:
+        if self.estimated not in (("T1", "T2"), TISSUE):
             raise ConfigError("estimated", self.estimated, "[T1, T2] or [T1, T2, B1]")
         if "B1" in self.estimated and "B1" not in self.unknown:
             raise ConfigError("estimated", self.estimated, "[T1, T2] where B1 is a constant")
         turns = np.mod(self.schedule.frames.phase, math.pi) / math.pi
         if not np.allclose(np.minimum(turns, 1 - turns), 0, atol=1e-6):
             raise ConfigError("schedule", "phases", "pulses of phase 0 and 180 degrees alone")
-        ends = (self.T1.support, self.T2.support, self.B1.support)
         try:
-            refuse_unidentifiable(self.schedule.frames, *ends, self.unknown)
+            refuse_unidentifiable(self.schedule.frames, *self.supports, self.unknown)
         except ValueError as error:
             allowed = f"one that encodes {', '.join(self.unknown)} ({error})"
             raise ConfigError("schedule", type(self.schedule).__name__, allowed) from None
@@ -105,71 +96,65 @@ class DRONE:
             _ = self.reference  # refuses a sign that the noise hides
 
     @property
+    def supports(self) -> tuple[Support, Support, Support]:
+        """Of T1, T2 (s) and B1."""
+        return self.T1.support, self.T2.support, self.B1.support
+
+    @property
     def unknown(self) -> tuple[str, ...]:
-        """What the signal depends on and nobody knows, the amplitude aside."""
+        """What is unknown of the signal, the amplitude aside."""
         low, high = self.B1.support
-        return ("T1", "T2", "B1") if low < high else ("T1", "T2")
+        return TISSUE if low < high else ("T1", "T2")
+
+    @property
+    def array_axes(self) -> dict[str, Axis]:
+        return {"signal": Axis("frame")}
 
     @property
     def quantities(self) -> dict[str, Quantity]:
-        known = {
-            "T1": _quantity(self.T1, "ms", "log", "T1map"),
-            "T2": _quantity(self.T2, "ms", "log", "T2map"),
-            "B1": _quantity(self.B1, "", "linear", "TB1map"),
-        }
-        return {name: known[name] for name in self.estimated}
+        """What the network estimates, over the ranges that are drawn."""
+        supports = dict(zip(TISSUE, self.supports, strict=True))
+        return {name: Quantity.over(supports[name], **REPORTED[name]) for name in self.estimated}
 
     @cached_property
     def orders(self) -> int:
         """Of the phase graph, enough for every tissue, so that no sample depends on its batch."""
         flip, phase, TR, TE, TI, _ = self.schedule.frames
-        return num_orders(
-            flip, phase, TR, TE, self.T1.support, self.T2.support, self.B1.support, TI
-        )
+        T1, T2, B1 = self.supports
+        return num_orders(flip, phase, TR, TE, T1, T2, B1, TI)
 
     @cached_property
     def reference(self) -> np.ndarray:
         """On whose side all fingerprints lie: what settles the sign of complex data."""
-        grid = tissue_grid(self.T1.support, self.T2.support, self.B1.support, (32, 32, 5))
-        tissue = dict(zip(("T1", "T2", "B1"), grid, strict=True))
+        grid = tissue_grid(*self.supports, (32, 32, 5))
+        tissue = dict(zip(TISSUE, grid, strict=True))
         reference, margin = sign_reference(np.imag(self.forward(tissue)))
         lowest = self.snr.support[0] if self.snr is not None else math.inf
         if margin * lowest * math.sqrt(len(reference)) < CERTAIN:
-            allowed = "magnitude: in the noise the sign of a fingerprint cannot be told here"
+            allowed = "magnitude: the noise hides the sign of a fingerprint here"
             raise ConfigError("data", self.data, allowed)
         return reference.astype(np.float32)
 
-    def _distributions(self) -> dict[str, Distribution]:
-        values = {name: getattr(self, name) for name in PARAMETERS}
-        return {name: value for name, value in values.items() if value is not None}
-
-    def draw(self, keys: Keys, progress: np.ndarray) -> Arrays:
-        drawn: Arrays = draw_parameters(
-            {name: (value, ()) for name, value in self._distributions().items()}, keys, progress
-        )
-        return drawn
-
     def forward(self, params: Arrays) -> Any:
         """The complex noise-free fingerprints, M0 = 1, (B, frames); differentiable by torch."""
-        tissue = {name: params[name] for name in ("T1", "T2", "B1")}
+        tissue = {name: params[name] for name in TISSUE}
         return fingerprint(*self.schedule.frames, **tissue, orders=self.orders)
 
     def render(self, params: Arrays, keys: Keys, xp: Any) -> Sample:
-        tissue = {name: xp.asarray(params[name], dtype=xp.float32) for name in ("T1", "T2", "B1")}
+        turn = np.exp(1j * params["phase"]).astype(np.complex64)
+        drawn = [*TISSUE, *(["snr"] if self.snr is not None else [])]
+        numbers = (params[name].astype(np.float32) for name in drawn)
+        turn, *columns = moved(xp, turn, *numbers)
+        tissue = dict(zip(drawn, columns, strict=True))
         signal = self.forward(tissue)
         if self.snr is not None:
             rms = xp.sqrt(xp.mean(xp.imag(signal) ** 2, axis=1))
-            sigma = rms / xp.asarray(params["snr"], dtype=xp.float32)
+            sigma = rms / tissue["snr"]
             # Circular noise: E|z|^2 is twice the variance of a channel.
             noise = complex_noise(keys["noise"], math.sqrt(2) * sigma, signal.shape[1], xp)
             signal = signal + noise
-        turn = np.exp(1j * params["phase"]).astype(np.complex64)
-        return Sample(
-            inputs={"signal": self._real(signal * xp.asarray(turn)[:, None])},
-            targets={name: tissue[name] for name in self.estimated},
-            params=params,
-            weight=importance_weights(self._distributions(), params),
-        )
+        inputs = {"signal": self._real(signal * turn[:, None])}
+        return self.batch(inputs, {name: tissue[name] for name in self.estimated}, params)
 
     def _real(self, signal: Any) -> Any:
         """What the network sees of complex fingerprints, (B, frames), of norm 1."""
@@ -184,13 +169,13 @@ class DRONE:
 
         It is that of complex data, which magnitude data do not surpass.
         """
-        tissue = {name: params[name] for name in ("T1", "T2", "B1")}
+        tissue = {name: params[name] for name in TISSUE}
         relative = relative_bound(self.schedule.frames, self.unknown, self.orders, **tissue)
         noise = 0.0 if self.snr is None else 1.0 / params["snr"]
         return {name: relative[name] * params[name] * noise for name in self.estimated}
 
     def measured(self, images: np.ndarray, axis: np.ndarray | None) -> Arrays:
-        """Somebody's fingerprint images, (*space, frames), as inputs.
+        """The network's inputs from fingerprint images, (*space, frames).
 
         Args:
             images: complex for complex data; for magnitude data complex or real.
@@ -201,21 +186,10 @@ class DRONE:
                 or other echo times than the schedule's.
         """
         TE = self.schedule.frames.TE
-        if images.ndim < 2 or images.shape[-1] != len(TE):
-            allowed = f"{len(TE)} frames along the last axis, as the schedule has"
-            raise ConfigError("data", f"images of shape {images.shape}", allowed)
-        if self.data == "complex" and not np.iscomplexobj(images):
-            raise ConfigError("data", "real images", "complex ones, or system.data=magnitude")
-        if not np.isfinite(images).all():
-            raise ConfigError("data", "images that are not finite", "finite numbers")
-        if axis is not None and not np.allclose(axis, TE, rtol=0.01, atol=1e-5):
-            allowed = f"those of the schedule, {TE.min():g} to {TE.max():g} s"
-            raise ConfigError("data", f"echo times {np.min(axis):g} to {np.max(axis):g} s", allowed)
-        return {"signal": self._real(as_samples(images, self.kind).astype(np.complex64))}
-
-
-def _quantity(distribution: Distribution, unit: str, scale: str, bids: str) -> Quantity:
-    low, high = distribution.support
-    if low == high:  # a constant: a range there must be
-        low, high = 0.9 * low, 1.1 * high
-    return Quantity(low=low, high=high, unit=unit, scale=scale, bids=bids)
+        counts, content = [len(TE)], f"{len(TE)} frames, as the schedule has"
+        numbers: Any = "complex" if self.data == "complex" else "any"
+        frames = measured_samples(
+            images, self.kind, counts=counts, content=content, numbers=numbers
+        )
+        check_axis(axis, TE, "echo times (s)", rtol=0.01, atol=1e-5)
+        return {"signal": self._real(frames.astype(np.complex64))}

@@ -1,35 +1,42 @@
 """Adapting a network to a few samples by gradient descent: the inner loop, and at test time.
 
 theta_0 = theta, theta_(k+1) = theta_k - a grad L_support(theta_k). Training that starts from here
-(train/meta.py) and adapting to somebody's data run the same steps.
+(train/meta.py) and adapting to a user's data run the same steps.
 """
 
-from __future__ import annotations
-
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.func import functional_call
 
 from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.fields import Number, Whole
 from ipads_stream.core.sample import Sample
-from ipads_stream.train.named import matching
-from ipads_stream.train.objectives import Objective, Predict, weighted
+from ipads_stream.train.objectives import Objective, Predict, summed, weighted
 
 Weights = dict[str, Tensor]
+
+
+def matching(names: Iterable[str], patterns: Sequence[str], *, key: str) -> list[str]:
+    """The names that a pattern such as "*.bias" matches, in their order; ConfigError by ``key``
+    where patterns are no list of text, or one of them matches no name."""
+    names = list(names)
+    if isinstance(patterns, str) or not isinstance(patterns, Sequence):
+        raise ConfigError(key, patterns, 'a list of patterns such as ["blocks.0.*"]')
+    for pattern in patterns:
+        if not isinstance(pattern, str) or not any(fnmatchcase(name, pattern) for name in names):
+            shown = ", ".join(names[:3] + (["..."] if len(names) > 4 else []) + names[-1:])
+            raise ConfigError(key, pattern, f"a pattern that matches a parameter: {shown}")
+    return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
 
 
 def with_weights(net: torch.nn.Module, weights: Weights) -> Predict:
     """The network as a function, with some of its parameters replaced."""
     return lambda inputs: functional_call(net, weights, (inputs,))
-
-
-def total(objective: Objective, predict: Predict, sample: Sample, step: int) -> Tensor:
-    """The objective as one number: its terms summed, the samples' weighted mean taken."""
-    terms = objective(predict, sample, step)
-    return weighted(torch.stack(list(terms.values())).sum(0), sample.weight)
 
 
 def descend(
@@ -43,22 +50,14 @@ def descend(
 ) -> Weights:
     """Weights after one step of gradient descent on each of the batches, in order.
 
-    Args:
-        net: inputs -> predictions.
-        weights: to start from, by name; parameters that are not named here stay.
-        samples: the batch of each step.
-        rate: a, of the steps.
-        objective: what falls.
-        second_order: keep the graph through the gradients, so that the derivative of the result
-            by ``weights`` is exact; else they count as constants, and it is the identity.
+    Parameters without a name in ``weights`` stay. With ``second_order`` the derivative of the
+    result by ``weights`` is exact; else gradients count as constants, and it is the identity.
     """
-    names = list(weights)
+    gradient = partial(torch.autograd.grad, create_graph=second_order, materialize_grads=True)
     for step, sample in enumerate(samples):
-        loss = total(objective, with_weights(net, weights), sample, step)
-        slopes = torch.autograd.grad(
-            loss, list(weights.values()), create_graph=second_order, materialize_grads=True
-        )
-        weights = {n: weights[n] - rate * g for n, g in zip(names, slopes, strict=True)}
+        errors = summed(objective(with_weights(net, weights), sample, step))
+        slopes = gradient(weighted(errors, sample.weight), list(weights.values()))
+        weights = {n: x - rate * g for (n, x), g in zip(weights.items(), slopes, strict=True)}
     return weights
 
 
@@ -85,18 +84,15 @@ def adapt(
     Raises:
         ConfigError: an argument that makes no sense, a pattern that matches no parameter.
     """
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
-        raise ConfigError("steps", steps, "a whole number, at least 0")
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate < 1e6:
-        raise ConfigError("rate", rate, "a number above 0")
+    Whole(low=0)("steps", steps)
+    Number(above=0, below=1e6)("rate", rate)
     copied = copy.deepcopy(net)
-    own = dict(copied.named_parameters())
-    start = {
-        name: own[name].detach().requires_grad_() for name in matching(own, adapted, key="adapted")
-    }
+    parameters = dict(copied.named_parameters())
+    names = matching(parameters, adapted, key="adapted")
+    start = {name: parameters[name].detach().requires_grad_() for name in names}
     with torch.inference_mode(False), torch.enable_grad():
-        found = descend(copied, start, [samples] * steps, rate=rate, objective=loss)
+        fast = descend(copied, start, [samples] * steps, rate=rate, objective=loss)
     with torch.no_grad():
-        for name, value in found.items():
-            own[name].copy_(value)
+        for name, value in fast.items():
+            parameters[name].copy_(value)
     return copied

@@ -1,37 +1,27 @@
 """Supervised training with Muon on the hidden matrices of a network, Adam on all else.
 
-Muon steps along the gradient's momentum with all its singular values made 1. Small fully connected
-networks that are to come near an optimum get there in fewer samples with it.
-
 Source: Jordan et al., Muon: an optimizer for hidden layers in neural networks, 2024; Liu et al.,
 Muon is scalable for LLM training, arXiv 2502.16982 (2025). The optimizer is torch.optim.Muon.
 """
 
-from __future__ import annotations
-
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from ipads_stream.core.errors import ConfigError
-from ipads_stream.core.sample import Sample
-from ipads_stream.stream.stream import Stream
-from ipads_stream.train.objectives import weighted
-from ipads_stream.train.supervised import Supervised, check_numbers
-from ipads_stream.train.training import Training
+from ipads_stream.core.fields import number, whole
+from ipads_stream.train.supervised import Supervised
 
 
 @dataclass(frozen=True, kw_only=True)
 class Muon(Supervised):
     """As :class:`Supervised`, with Muon for the matrices between hidden layers.
 
-    Those are the parameters of two axes but the first and the last of them, which face inputs and
-    outputs. Both rates follow the same rise and fall.
+    Muon steps along the gradient's momentum with all its singular values made 1: small networks
+    come near an optimum in fewer samples. Its matrices are the parameters of two axes but the first
+    and the last, which face inputs and outputs. Both rates follow the same rise and fall.
 
     Attributes:
         learning_rate: of Muon, highest.
@@ -40,25 +30,9 @@ class Muon(Supervised):
             network's step.
     """
 
-    learning_rate: float = 0.02
-    adam_rate: float = 2e-3
-    log_every: int = 10
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        whole = ("whole number", 1, math.inf)
-        check_numbers(self, {"adam_rate": ("number", 1e-12, 10), "log_every": whole})
-
-    def module(
-        self,
-        net: torch.nn.Module,
-        loss: torch.nn.Module,
-        stream: Stream,
-        config: dict[str, Any],
-        rate: Callable[[int], float],
-    ) -> Training:
-        """What one step does; the arguments are those of Training."""
-        return Reporting(self.log_every, net, loss, stream, config, self.optimizer, rate)
+    learning_rate: float = number(0.02, low=1e-12, high=10)
+    adam_rate: float = number(2e-3, low=1e-12, high=10)
+    log_every: int = whole(10, low=1)
 
     def groups(self, net: torch.nn.Module) -> list[dict[str, Any]]:
         """Hidden matrices, then the others; ``scale`` is a group's rate over Muon's."""
@@ -68,60 +42,27 @@ class Muon(Supervised):
             allowed = "a network with matrices between hidden layers; else trainer=supervised"
             raise ConfigError("net", type(net).__name__, allowed)
         chosen = {id(value) for value in hidden}
-        rest = [value for value in trained if id(value) not in chosen]
+        others = [value for value in trained if id(value) not in chosen]
         scale = self.adam_rate / self.learning_rate
-        return [{"params": hidden, "scale": 1.0}, {"params": rest, "scale": scale}]
+        return [{"params": hidden, "scale": 1.0}, {"params": others, "scale": scale}]
 
     def optimizer(self, net: torch.nn.Module) -> torch.optim.Optimizer:
         """Muon and Adam as one optimizer."""
-        hidden, rest = self.groups(net)
-        return Together(
-            torch.optim.Muon([hidden], lr=self.learning_rate, weight_decay=self.weight_decay),
-            torch.optim.AdamW(
-                [rest], lr=self.adam_rate, betas=(0.9, 0.99), weight_decay=self.weight_decay
-            ),
-        )
-
-
-class Reporting(Training):
-    """Supervised steps, of which only some are logged.
-
-    Args:
-        every: steps from one that is logged to the next.
-        training: the arguments of Training.
-    """
-
-    def __init__(self, every: int, *training: Any) -> None:
-        super().__init__(*training)
-        self.every = every
-
-    def on_fit_start(self) -> None:
-        self.trainer.log_every_n_steps = self.every  # type: ignore[attr-defined]
-
-    def report(
-        self, terms: dict[str, Tensor], batch: Sample, weight: Tensor, indices: np.ndarray
-    ) -> Tensor:
-        """The loss of a step, logged or not; the arguments are those of Training.report."""
-        if (self.global_step + 1) % self.every == 0:  # as Lightning counts
-            return super().report(terms, batch, weight, indices)
-        assert batch.provenance is not None
-        self.next_step = batch.provenance.step + 1
-        return weighted(torch.stack(list(terms.values())).sum(0), weight)
+        (hidden, others), decay = self.groups(net), self.weight_decay
+        muon = torch.optim.Muon([hidden], lr=self.learning_rate, weight_decay=decay)
+        adam = torch.optim.AdamW([others], lr=self.adam_rate, betas=(0.9, 0.99), weight_decay=decay)
+        return Together(muon, adam)
 
 
 class Together(torch.optim.Optimizer):
-    """Several optimizers, each of its own parameters, that step at once.
-
-    Args:
-        parts: of disjoint parameters.
-    """
+    """Several optimizers, of disjoint parameters, that step at once."""
 
     def __init__(self, *parts: torch.optim.Optimizer) -> None:
         self.parts = parts
         super().__init__([group for part in parts for group in part.param_groups], {})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step of each part; the closure, which computes loss and gradient, runs once."""
         loss = None
         if closure is not None:
@@ -137,5 +78,5 @@ class Together(torch.optim.Optimizer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         for part, state in zip(self.parts, state_dict["parts"], strict=True):
             part.load_state_dict(state)
-        # Loading replaces the groups: those whose rate is set are to be the ones that are used.
+        # Loading replaces the groups: the rate must be set in those that are used.
         self.param_groups = [group for part in self.parts for group in part.param_groups]

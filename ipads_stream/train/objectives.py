@@ -4,10 +4,8 @@ An objective is called with ``(predict, sample, step)``: a network with some wei
 of inputs, a batch, and the number of the step; it returns named errors, each (B,), as a loss does.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,13 +14,54 @@ from torch import Tensor
 
 from ipads_stream.core import random
 from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.fields import check, number
 from ipads_stream.core.random import Keys
 from ipads_stream.core.sample import Sample
-from ipads_stream.physics.spectrum import fid, spectrum
+from ipads_stream.physics.spectroscopy.spectrum import fid, spectrum
 
+Named = dict[str, Tensor]
 Predict = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 Objective = Callable[[Predict, Sample, int], dict[str, Tensor]]
 EPS = 1e-3
+
+
+def answered(
+    predict: Callable[[Named], Any], loss: Callable[[Named, Sample], Any], sample: Sample
+) -> tuple[Named, Named]:
+    """Predictions of a network, and the errors of a loss, each (B,), by name.
+
+    Shapes that would broadcast in silence are refused: (B, 1) beside (B,) gives (B, B), and such a
+    network trains to nothing. Predictions that are no targets may have any shape.
+
+    Raises:
+        ConfigError: not a dict; a prediction of another shape than its target; an error that is not
+            one number per sample.
+    """
+    predictions = predict(sample.inputs)
+    if not isinstance(predictions, dict):
+        names = ", ".join(f"{name!r}: ..." for name in sample.targets)
+        allowed = f"a dict of predictions by the names of the targets, {{{names}}}"
+        raise ConfigError("net", _shown(predictions), allowed)
+    for name in predictions.keys() & sample.targets.keys():
+        shape, target_shape = tuple(predictions[name].shape), tuple(sample.targets[name].shape)
+        if shape != target_shape:
+            allowed = f"a prediction of the shape of its target, {target_shape}"
+            raise ConfigError("net", f"{name} of shape {shape}", allowed)
+    errors, expected = loss(predictions, sample), (len(sample),)
+    if not isinstance(errors, dict) or not errors:
+        allowed = f"a dict of errors by name, each of one number per sample, {expected}"
+        raise ConfigError("loss", _shown(errors), allowed)
+    for name, error in errors.items():
+        if error.shape != expected:
+            allowed = f"an error of one number per sample, {expected}, which can be weighted"
+            raise ConfigError("loss", f"{name} of shape {tuple(error.shape)}", allowed)
+    return predictions, errors
+
+
+def _shown(answer: Any) -> str:
+    if isinstance(answer, Tensor):
+        return f"a tensor of shape {tuple(answer.shape)}"
+    return f"{type(answer).__name__} {answer!r:.40}"
 
 
 @dataclass(frozen=True)
@@ -36,7 +75,7 @@ class Targets:
     loss: Callable[[Any, Sample], dict[str, Tensor]]
 
     def __call__(self, predict: Predict, sample: Sample, step: int) -> dict[str, Tensor]:
-        return self.loss(predict(sample.inputs), sample)
+        return answered(predict, self.loss, sample)[1]
 
 
 @dataclass(frozen=True)
@@ -53,12 +92,10 @@ class HiddenPoints:
         share: of a sample's measured points that is hidden; at least one is, and one is not.
     """
 
-    share: float = 0.25
+    share: float = number(0.25, above=0, below=1)
 
     def __post_init__(self) -> None:
-        is_number = isinstance(self.share, (int, float)) and not isinstance(self.share, bool)
-        if not is_number or not 0 < self.share < 1:
-            raise ConfigError("hidden_share", self.share, "a number above 0, below 1")
+        check(self)
 
     def __call__(self, predict: Predict, sample: Sample, step: int) -> dict[str, Tensor]:
         mask, measured = sample.inputs["mask"], sample.inputs["fid"]
@@ -91,6 +128,11 @@ def _mean_square(x: Tensor, where: Tensor) -> Tensor:
     return (squares * where).sum(-1) / where.sum(-1).clamp_min(1)
 
 
+def summed(errors: dict[str, Tensor]) -> Tensor:
+    """Sum of named errors of the samples, (B,)."""
+    return torch.stack(list(errors.values())).sum(0)
+
+
 def weighted(values: Tensor, weight: Tensor | None) -> Tensor:
     """Mean of the samples' values by their weights."""
     if weight is None:
@@ -98,33 +140,8 @@ def weighted(values: Tensor, weight: Tensor | None) -> Tensor:
     return (values * weight).sum() / weight.sum().clamp_min(1.0)
 
 
-def rows_of(sample: Sample, rows: slice) -> Sample:
-    """Some samples of a batch, with their provenance."""
-
-    def group(arrays: dict[str, Any]) -> dict[str, Any]:
-        return {name: array[rows] for name, array in arrays.items()}
-
-    origin = sample.provenance
-    if origin is not None:
-        shares = None if origin.shares is None else origin.shares[rows]
-        origin = replace(
-            origin,
-            indices=origin.indices[rows],
-            substituted=origin.substituted[rows],
-            failures=(),
-            shares=shares,
-        )
-    return Sample(
-        inputs=group(sample.inputs),
-        targets=group(sample.targets),
-        params=group(sample.params),
-        weight=None if sample.weight is None else sample.weight[rows],
-        provenance=origin,
-    )
-
-
 def measured_samples(signals: np.ndarray, mask: np.ndarray, *, is_full: bool = False) -> Sample:
-    """Somebody's data as a batch to adapt to.
+    """A user's data as a batch to adapt to.
 
     Args:
         signals: complex, any unit, (rows, points).

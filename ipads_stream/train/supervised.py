@@ -1,72 +1,166 @@
 """Supervised training on a stream (article Eq. 8-9), bounded by steps, samples or time."""
 
-from __future__ import annotations
-
 import logging
 import math
+import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Callback, Timer, TQDMProgressBar
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, Checkpoint, Timer, TQDMProgressBar
+from lightning.pytorch.loggers import Logger
+from torch import Tensor
 
+from ipads_stream import __version__
 from ipads_stream.core.errors import ConfigError
-from ipads_stream.core.handover import torch_threads
+from ipads_stream.core.fields import check, choice, flag, number, whole
+from ipads_stream.core.files import cut_log
+from ipads_stream.core.handover import network_device, torch_threads
 from ipads_stream.core.sample import Sample
 from ipads_stream.stream.stream import Stream
 from ipads_stream.systems import System
-from ipads_stream.train.checkpoint import read_checkpoint
-from ipads_stream.train.failure_log import FailureLog
-from ipads_stream.train.interrupt import Interrupt
-from ipads_stream.train.saving import Saving
-from ipads_stream.train.tracker import finish, loggers
-from ipads_stream.train.training import Training
+from ipads_stream.train.callbacks import FailureLog, Interrupt, Saving, ShareLog
+from ipads_stream.train.checkpoint import EXTRA, read_checkpoint
+from ipads_stream.train.lightning_data import StreamDataModule
+from ipads_stream.train.objectives import Named, answered, summed, weighted
+from ipads_stream.train.placement import Placement, placement
+from ipads_stream.train.tracker import LOG, finish, is_first_process
 
 FLOOR = 0.005  # of the learning rate at the end of the budget
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true")
-LIMITS: dict[str, tuple[str, float, float]] = {
-    "learning_rate": ("number", 1e-12, 10),
-    "warmup": ("number", 0, 1),
-    "weight_decay": ("number", 0, 10),
-    "clip": ("number", 1e-12, math.inf),
-    "save_every": ("number", 1e-3, math.inf),
-    "max_time": ("number", 1e-3, math.inf),
-    "max_steps": ("whole number", 1, math.inf),
-    "max_samples": ("whole number", 1, math.inf),
-    "devices": ("whole number", 1, 4096),
-    "num_threads": ("whole number", 1, 4096),
-    "val_every": ("whole number", 0, math.inf),
-    "val_samples": ("whole number", 1, math.inf),
-}
-
-Rows = np.ndarray
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")  # Lightning refuses samples in 64-true
 Streams = tuple[Stream, Stream]
 MakeStream = Callable[[System, str, int | None], Stream]
 
 
-def check_numbers(trainer: Any, limits: dict[str, tuple[str, float, float]]) -> None:
-    """Refuses a trainer's numbers outside their limits: name -> kind, lowest, highest."""
-    for name, (kind, lowest, highest) in limits.items():
-        value = getattr(trainer, name)
-        if value is None and name.startswith("max_"):
-            continue
-        wanted = (int,) if kind == "whole number" else (int, float)
-        is_number = isinstance(value, wanted) and not isinstance(value, bool)
-        if not is_number or not lowest <= value <= highest:
-            bounds = f"{lowest:g} to {highest:g}" if highest < math.inf else f"{lowest:g} or more"
-            raise ConfigError(name, value, f"a {kind}, {bounds}")
+@runtime_checkable
+class OfDraws(Protocol):
+    """A loss that gives the errors of single draws, not of whole samples alone."""
+
+    def errors(self, predictions: Named, sample: Sample) -> Named: ...
 
 
-def refuse_rows(rows: Rows | None) -> None:
-    """Refuses measured signals, for trainers that would not look at them."""
-    if rows is not None:
-        raise ConfigError("data", f"{len(rows)} rows", "null; trainer=transfer trains on them")
+class Training(LightningModule):
+    """Supervised steps on a stream.
+
+    A step returns, for callbacks, ``answers``: (predictions, sample) of all that was predicted. The
+    learning rate of a group of parameters is its ``scale``, if any, times ``rate(finished steps)``.
+    The checkpoint keeps ``config``; the stream's timings and failures are logged.
+    """
+
+    def __init__(
+        self,
+        settings: "Supervised",
+        net: torch.nn.Module,
+        loss: torch.nn.Module,
+        stream: Stream,
+        config: dict[str, Any],
+        rate: Callable[[int], float],
+    ) -> None:
+        super().__init__()
+        self.settings, self.net, self.loss = settings, net, loss
+        self.stream, self.config, self.rate = stream, config, rate
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return self.settings.optimizer(self.net)
+
+    def on_train_start(self) -> None:
+        first = self.trainer.strategy.broadcast(self.stream.step)
+        if first != self.stream.step:  # such as a file of one node that another does not see yet
+            raise RuntimeError(
+                f"process {self.global_rank} goes on from a checkpoint at batch "
+                f"{self.stream.step}, the first process from one at batch {first}"
+            )
+
+    def on_train_batch_start(self, batch: Sample, batch_idx: int) -> None:
+        # Lightning counts one step of the log too many after a checkpoint at a validation.
+        self.trainer.fit_loop.epoch_loop._batches_that_stepped = self.global_step
+        for group in self.optimizers().param_groups:  # type: ignore[union-attr]
+            group["lr"] = group.get("scale", 1.0) * self.rate(self.global_step)
+
+    def training_step(self, batch: Sample, batch_idx: int) -> dict[str, Any]:
+        predictions, errors = answered(self.net, self.loss, batch)
+        assert batch.provenance is not None
+        if self.stream.table.adaptive:
+            self._feed_back(predictions, errors, batch)
+        loss = self.report(errors, batch, batch.weight, batch.provenance.indices)
+        return {"loss": loss, "answers": [(predictions, batch)]}
+
+    def _feed_back(self, predictions: Named, errors: Named, batch: Sample) -> None:
+        """Reports to the stream where the network failed, and logs the shares that follow."""
+        shared = self.trainer.world_size > 1
+        failure: Tensor | Named = summed(errors).detach()
+        if isinstance(self.loss, OfDraws):
+            failure = self.loss.errors(predictions, batch)
+        self.stream.feed_back(batch, failure, self.total if shared else None)
+        if self.stream.table.history:
+            for name, shares in self.stream.table.history[-1][1].items():
+                values = {f"shares/{name}/{i}": float(share) for i, share in enumerate(shares)}
+                self.log_dict(values, batch_size=len(batch))
+
+    def total(self, sums: Tensor) -> Tensor:
+        """Sum of a tensor over all processes."""
+        gathered = self.all_gather(sums.to(self.device))
+        assert isinstance(gathered, Tensor)
+        return gathered.sum(0).to(sums.device)
+
+    def report(self, errors: Named, batch: Sample, weight: Tensor, indices: np.ndarray) -> Tensor:
+        """The loss of a step, the weighted mean of the summed errors; logged where it is due.
+
+        Errors, weight and indices are (B,), of the samples that the errors are of.
+        """
+        total = summed(errors)
+        loss = weighted(total, weight)
+        if (self.global_step + 1) % self.settings.log_every:  # as Lightning counts
+            return loss
+        timings, size = self.stream.timings, len(batch)
+        worst = int(total.detach().argmax())
+        shared = self.trainer.world_size > 1
+        self.log("loss", loss, prog_bar=True, batch_size=size, sync_dist=shared)
+        terms = {f"loss/{name}": weighted(error, weight) for name, error in errors.items()}
+        values: dict[str, Any] = terms | {
+            "learning_rate": self.rate(self.global_step),
+            "stream/wait_s": timings.wait,
+            "stream/generation_s": timings.generation,
+            "stream/step_s": timings.step,
+            "stream/queued": float(timings.queued),
+            "stream/samples_per_s": timings.samples / max(timings.step, 1e-9),
+            "stream/failures": float(self.stream.num_failures),
+            # float32, Lightning's default, would round indices above 2^24.
+            "worst/index": torch.tensor(float(indices[worst]), dtype=torch.double),
+            "worst/loss": total.detach()[worst],
+        }
+        self.log_dict(values, batch_size=size)
+        self.log("stall", timings.stall, prog_bar=True, batch_size=size)
+        return loss
+
+    def validation_step(self, batch: Sample, batch_idx: int) -> dict[str, Any]:
+        predictions, errors = answered(self.net, self.loss, batch)
+        self.report_validation(errors, batch.weight)
+        return {"answers": [(predictions, batch)]}
+
+    def report_validation(self, errors: Named, weight: Tensor) -> None:
+        """Logs the errors of a held-out batch, each (B,), by the weights (B,) of its samples."""
+        size, loss = len(weight), weighted(summed(errors), weight)
+        self.log("val/loss", loss, batch_size=size, prog_bar=True, sync_dist=True)
+        terms = {f"val/loss/{name}": weighted(error, weight) for name, error in errors.items()}
+        self.log_dict(terms, batch_size=size, sync_dist=True)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # Of whole steps: the batch that Lightning has fetched for the next one comes again.
+        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        for counts in (progress["total"], progress["current"]):
+            counts |= dict.fromkeys(("ready", "started", "processed"), counts["completed"])
+        checkpoint[EXTRA] = {
+            "config": self.config,
+            "stream": self.trainer.datamodule.train.state_dict(),  # type: ignore[attr-defined]
+            "version": __version__,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,79 +176,64 @@ class Supervised:
         max_time: s, budget; the learning rate then depends on the machine's speed. A budget that
             grows on resume stretches the cosine: the rate steps up to that of the longer one.
         precision: Lightning's name, e.g. "32-true", "bf16-mixed".
-        devices: processes; more than one trains with DDP, sharding the stream.
+        devices: processes on each node; more than one in all train with DDP, sharding the stream.
+            None: as many as torchrun or SLURM started.
         num_threads: of torch on the CPU; small networks are fastest with one, and leave the other
             processors to the stream.
         val_every: steps between validations; 0: none.
         val_samples: samples of the validation split, in whole batches.
         save_every: s between checkpoints.
+        log_every: steps from one that is logged to the next.
         bar: show a progress bar.
     """
 
-    learning_rate: float = 4e-3
-    warmup: float = 0.05
-    weight_decay: float = 0.0
-    clip: float = 1.0
-    max_steps: int | None = None
-    max_samples: int | None = None
-    max_time: float | None = None
-    precision: str = "32-true"
-    devices: int = 1
-    num_threads: int = 1
-    val_every: int = 500
-    val_samples: int = 256
-    save_every: float = 60.0
-    bar: bool = True
+    learning_rate: float = number(4e-3, low=1e-12, high=10)
+    warmup: float = number(0.05, low=0, high=1)
+    weight_decay: float = number(0.0, low=0, high=10)
+    clip: float = number(1.0, low=1e-12, infinite=True)
+    max_steps: int | None = whole(None, low=1, optional=True)
+    max_samples: int | None = whole(None, low=1, optional=True)
+    max_time: float | None = number(None, low=1e-3, high=1e9, optional=True)
+    precision: str = choice("32-true", among=PRECISIONS)
+    devices: int | None = whole(1, low=1, high=4096, optional=True)
+    num_threads: int = whole(1, low=1, high=4096)
+    val_every: int = whole(500, low=0)
+    val_samples: int = whole(256, low=1)
+    save_every: float = number(60.0, low=1e-3, infinite=True)
+    log_every: int = whole(1, low=1)
+    bar: bool = flag(True)
+
+    training: ClassVar[type[Training]] = Training
 
     def __post_init__(self) -> None:
-        check_numbers(self, LIMITS)
-        if self.precision not in PRECISIONS:
-            raise ConfigError("precision", self.precision, f"one of {', '.join(PRECISIONS)}")
-        if not isinstance(self.bar, bool):
-            raise ConfigError("bar", self.bar, "true or false")
+        check(self)
         if self.max_steps is None and self.max_samples is None and self.max_time is None:
             raise ConfigError("max_steps", None, "a budget: max_steps, max_samples or max_time")
 
-    def streams(self, system: System, make: MakeStream, rows: Rows | None) -> Streams:
+    @property
+    def processes(self) -> int:
+        """That train together, on all nodes."""
+        return placement(self.devices).processes
+
+    def streams(self, system: System, make: MakeStream) -> Streams:
         """The stream to train on, and the held-out one.
 
         Args:
             system: that simulates.
             make: (system, split, batch size or None for the run's) -> stream.
-            rows: measured signals of the run, where it names any.
-
-        Raises:
-            ConfigError: measured signals, which this trainer does not train on.
         """
-        refuse_rows(rows)
         return make(system, "train", None), make(system, "validation", None)
 
-    def module(
-        self,
-        net: torch.nn.Module,
-        loss: torch.nn.Module,
-        stream: Stream,
-        config: dict[str, Any],
-        rate: Callable[[int], float],
-    ) -> Training:
-        """What one step does; the arguments are those of Training."""
-        return Training(net, loss, stream, config, self.optimizer, rate)
+    def prepare(self, net: torch.nn.Module, config: dict[str, Any]) -> None:
+        """What is done to the network of a run before it trains."""
 
     def callbacks(self, output: Path) -> list[Callback]:
         """What this trainer does besides, in Lightning's loop."""
         return []
 
-    def run(
-        self, trainer: Trainer, module: Training, held: Held, resume: str | Path | None
-    ) -> None:
-        """Runs the loop, from the start or from a checkpoint."""
-        trainer.fit(
-            module,
-            train_dataloaders=_Endless(module.stream),
-            val_dataloaders=held,
-            ckpt_path=None if resume is None else str(resume),
-            weights_only=True,
-        )
+    def run(self, trainer: Trainer, module: Training, data: StreamDataModule, path: Any) -> None:
+        """Runs the loop, from the start or, where there is one, from a checkpoint's path."""
+        trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
 
     def fit(
         self,
@@ -165,89 +244,126 @@ class Supervised:
         validation: Stream,
         config: dict[str, Any],
         output: Path,
+        open_loggers: Callable[[], list[Logger]],
+        callbacks: Sequence[Callback] = (),
         resume: str | Path | None = None,
     ) -> bool:
-        """Trains ``net`` and leaves ``run.ckpt``, ``metrics.jsonl`` and the W&B run in ``output``.
+        """Trains ``net`` and leaves ``run.ckpt`` and what the loggers write in ``output``.
 
         Returns:
             Whether the budget was used up; False after an interrupt (which saves, too).
         """
-        if stream.batch_size % self.devices:
-            allowed = f"a divisor of stream.batch_size={stream.batch_size}"
+        place = placement(self.devices)
+        if self.devices not in (None, place.devices):
+            allowed = f"{place.devices}, as many as were started on each node, or null"
             raise ConfigError("trainer.devices", self.devices, allowed)
+        most = {"trainer.devices": self.devices, "trainer.num_threads": self.num_threads}
+        for key, count in most.items():
+            if count is not None and count > 16 * (os.cpu_count() or 1):
+                allowed = f"at most {16 * (os.cpu_count() or 1)} on this machine"
+                raise ConfigError(key, count, allowed)
+        device = network_device(config["device"])
+        if device.startswith("cuda:") and place.processes > 1:
+            allowed = "cuda: each of several processes has a GPU of its own"
+            raise ConfigError("device", device, allowed)
+        if stream.batch_size % place.processes:
+            allowed = f"a divisor of stream.batch_size={stream.batch_size}"
+            raise ConfigError("trainer.devices", place.processes, allowed)
         steps = self._steps(stream.batch_size)
         if resume is not None:
             before = read_checkpoint(resume)
-            self._check_budget(before["steps"], steps, before["elapsed"])
+            self._check_budget(before, stream.batch_size)
             stream.load_state_dict(before["stream"])
+            if is_first_process() and output.resolve() == Path(resume).resolve().parent:
+                for log in output.glob("*.jsonl"):  # what came after the checkpoint comes again
+                    step = before["steps"] if log.name == LOG else before["stream"]["step"]
+                    cut_log(log, step)
         timer = None if self.max_time is None else Timer(timedelta(seconds=self.max_time))
 
         def rate(step: int) -> float:
             elapsed = 0.0 if timer is None else timer.time_elapsed()
             return self.rate(self.progress(step, steps, elapsed))
 
+        self.prepare(net, config)
+        module = self.training(self, net, loss, stream, config, rate)
+        data = StreamDataModule(stream, validation, val_samples=self.val_samples)
         interrupt = Interrupt()
-        callbacks: list[Callback] = [
+        hooks: list[Callback] = [
             interrupt,
             Saving(output / "run.ckpt", every=self.save_every),
             FailureLog(output),
+            ShareLog(output, stream),
             *self.callbacks(output),
+            *callbacks,
             *([TQDMProgressBar(refresh_rate=10)] if self.bar else []),
             *([timer] if timer is not None else []),
         ]
-        trainer = self._trainer(stream.device, steps, callbacks, config, output)
         try:
             with warnings.catch_warnings(), torch_threads(self.num_threads):
-                # Lightning's own: it uses what torch deprecates, and asks for worker processes.
+                # Lightning's own: it uses what torch deprecates, and asks for worker processes, for
+                # srun where SLURM is installed, and for a GPU where device=cpu was chosen.
                 warnings.filterwarnings("ignore", module="lightning")
-                module = self.module(net, loss, stream, config, rate)
-                self.run(trainer, module, Held(validation, self.val_samples), resume)
+                warnings.filterwarnings("ignore", "GPU available but not used")
+                trainer = self._trainer(place, device, steps, hooks, open_loggers(), output)
+                self.run(trainer, module, data, None if resume is None else str(resume))
         except SystemExit:  # how Lightning ends on a Ctrl-C that it catches itself
             raise KeyboardInterrupt from None
         finally:
             finish()
+        interrupt.pass_on()
         return not interrupt.requested
 
     def _trainer(
         self,
+        place: Placement,
         device: str,
         steps: int | None,
-        callbacks: list[Callback],
-        config: dict[str, Any],
+        hooks: list[Callback],
+        logs: list[Logger],
         output: Path,
     ) -> Trainer:
-        # What Lightning found in the machine is doctor's to tell, not every run's.
+        # What Lightning says of the machine belongs to ``doctor``, not into every run.
         logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
         return Trainer(
-            accelerator="gpu" if device == "cuda" else "cpu",
-            devices=self.devices,
-            strategy="ddp" if self.devices > 1 else "auto",
+            accelerator="cpu" if device == "cpu" else "gpu",
+            devices=[int(device[5:])] if device.startswith("cuda:") else place.devices,
+            num_nodes=place.nodes,
+            plugins=place.launcher,
+            strategy="ddp" if place.processes > 1 else "auto",
             precision=self.precision,  # type: ignore[arg-type]
             max_steps=-1 if steps is None else steps,
             max_epochs=-1,
             gradient_clip_val=self.clip,
-            logger=loggers(config["logger"], config, output),
-            callbacks=callbacks,
-            log_every_n_steps=1,
+            logger=logs,
+            callbacks=hooks,
+            log_every_n_steps=self.log_every,
             val_check_interval=self.val_every or None,
             check_val_every_n_epoch=None,
             limit_val_batches=1.0 if self.val_every else 0,
             num_sanity_val_steps=0,
             inference_mode=False,  # meta-learning adapts, by gradients, while it validates
-            enable_checkpointing=False,
+            enable_checkpointing=any(isinstance(each, Checkpoint) for each in hooks),
             enable_model_summary=False,
             enable_progress_bar=self.bar,
             default_root_dir=str(output),
         )
 
-    def _check_budget(self, done: int, steps: int | None, elapsed: float) -> None:
-        """A run whose budget is used up has nothing to go on with."""
+    def is_used_up(self, before: dict[str, Any], batch_size: int) -> bool:
+        """Whether the run of a checkpoint has had its budget."""
+        steps = self._steps(batch_size)
+        by_time = self.max_time is not None and before["elapsed"] >= self.max_time
+        return by_time or (steps is not None and before["steps"] >= steps)
+
+    def _check_budget(self, before: dict[str, Any], batch_size: int) -> None:
+        """Refuses a budget that the run has already used up."""
+        if not self.is_used_up(before, batch_size):
+            return
+        steps, done = self._steps(batch_size), before["steps"]
         if steps is not None and done >= steps:
             allowed = f"more than the {done} steps that the run has; raise it to go on"
             raise ConfigError("trainer.max_steps", steps, allowed)
-        if self.max_time is not None and elapsed >= self.max_time:
-            allowed = f"more than the {elapsed:.0f} s that the run has; raise it to go on"
-            raise ConfigError("trainer.max_time", self.max_time, allowed)
+        allowed = f"more than the {before['elapsed']:.0f} s that the run has; raise it to go on"
+        raise ConfigError("trainer.max_time", self.max_time, allowed)
 
     def _steps(self, batch_size: int) -> int | None:
         by_samples = None if self.max_samples is None else -(-self.max_samples // batch_size)
@@ -260,12 +376,8 @@ class Supervised:
 
     def optimizer(self, net: torch.nn.Module) -> torch.optim.Optimizer:
         """AdamW with a short memory of squared gradients, which suits short budgets."""
-        return torch.optim.AdamW(
-            self.groups(net),
-            lr=self.learning_rate,
-            betas=(0.9, 0.99),
-            weight_decay=self.weight_decay,
-        )
+        groups, rate, decay = self.groups(net), self.learning_rate, self.weight_decay
+        return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.99), weight_decay=decay)
 
     def progress(self, step: int, steps: int | None, elapsed: float) -> float:
         """Share of the budget used: of the steps, or of the time, whichever is nearer its end."""
@@ -280,26 +392,3 @@ class Supervised:
         share = (progress - self.warmup) / max(1.0 - self.warmup, 1e-9)
         cosine = 0.5 * (1.0 + math.cos(math.pi * min(share, 1.0)))
         return self.learning_rate * (FLOOR + (1.0 - FLOOR) * cosine)
-
-
-class _Endless:
-    """The stream without its state methods: the checkpoint holds the state of what was trained."""
-
-    def __init__(self, stream: Stream) -> None:
-        self.stream = stream
-
-    def __iter__(self) -> Iterator[Sample]:
-        return iter(self.stream)
-
-
-class Held:
-    """The first samples of the validation split, the same each time."""
-
-    def __init__(self, stream: Stream, num_samples: int) -> None:
-        self.stream, self.batches = stream, max(1, num_samples // stream.batch_size)
-
-    def __len__(self) -> int:
-        return self.batches
-
-    def __iter__(self) -> Iterator[Sample]:
-        return (self.stream.batch(step) for step in range(self.batches))

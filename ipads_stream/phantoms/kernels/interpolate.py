@@ -3,16 +3,14 @@
 from typing import no_type_check
 
 import numpy as np
-from numba import njit
 
-_kernel = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-_part = njit(forceinline=True, error_model="numpy", fastmath={"contract"})
+from ipads_stream.core.compilation import kernel, part
 
 _ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
 _SCALE = np.float32(1 / 255)
 
 
-@_part
+@part
 @no_type_check
 def _place(x, scale, length, is_mirrored):
     """Coordinate in a reduction, whose voxel j is centred at (j + 1/2) / scale - 1/2."""
@@ -25,7 +23,7 @@ def _place(x, scale, length, is_mirrored):
     return min(np.float32(length + 1), max(np.float32(-2), x))  # beyond it all is 0
 
 
-@_kernel
+@kernel
 @no_type_check
 def interpolate(voxels, offset, size, scale, places, is_mirrored, out):
     """Values from 0 to 1 at places; 0 beyond a volume, or mirrored.

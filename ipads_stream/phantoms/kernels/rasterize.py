@@ -24,13 +24,8 @@ lies beyond its end gets coverage 0. Edges and parts of a chain that are too far
 from typing import no_type_check
 
 import numpy as np
-from numba import njit
 
-# Division by zero raises in Python; a branch for it would keep loops out of the vector registers.
-_kernel = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-# Inlined, so that compiled and cached kernels are one code: a part that is called exists twice in
-# the process that compiles it, and its two codes may round otherwise.
-_part = njit(forceinline=True, error_model="numpy", fastmath={"contract"})
+from ipads_stream.core.compilation import kernel, part
 
 LANES = 16
 ELLIPSE, BOX, CYLINDER, POLYGON, POLYTOPE, TUBE, GAUSSIAN, BLOB = range(8)
@@ -42,21 +37,21 @@ _WHOLE = np.float32(1 / (1 - np.exp(-8.0)))
 _SERIES = tuple(np.float32((-1 / 32) ** k / np.prod(np.arange(1.0, k + 1))) for k in range(8))
 
 
-@_part
+@part
 @no_type_check
 def _ramp(t):
     """Coverage at a signed distance in voxels."""
     return min(_ONE, max(_ZERO, _HALF - t))
 
 
-@_part
+@part
 @no_type_check
 def _share(x, half):
     """Share of the voxel at x that lies within [-half, half]."""
     return max(_ZERO, min(x + _HALF, half) - max(x - _HALF, -half))
 
 
-@_part
+@part
 @no_type_check
 def _begin(numbers, first, x, y, row):
     """A (i - c) at the first voxel, i = (x, y, 0), as u + v z along a row: u then v."""
@@ -67,7 +62,7 @@ def _begin(numbers, first, x, y, row):
         row[3 + k] = numbers[at + 2]
 
 
-@_part
+@part
 @no_type_check
 def _slopes(numbers, first, row):
     """The same of A^T u, from u + v z."""
@@ -80,7 +75,7 @@ def _slopes(numbers, first, row):
         row[6 + j], row[9 + j] = g, h
 
 
-@_part
+@part
 @no_type_check
 def _ellipse(numbers, first, row, start, cover):
     _slopes(numbers, first, row)
@@ -96,7 +91,7 @@ def _ellipse(numbers, first, row, start, cover):
         cover[j] = _ramp(t + inward)
 
 
-@_part
+@part
 @no_type_check
 def _box(numbers, first, row, start, cover):
     u, v, w, du, dv, dw = row[0], row[1], row[2], row[3], row[4], row[5]
@@ -106,7 +101,7 @@ def _box(numbers, first, row, start, cover):
         cover[j] = _share(u + du * at, x) * _share(v + dv * at, y) * _share(w + dw * at, z)
 
 
-@_part
+@part
 @no_type_check
 def _cylinder(numbers, first, row, start, cover):
     u, v, w, du, dv, dw = row[0], row[1], row[2], row[3], row[4], row[5]
@@ -122,7 +117,7 @@ def _cylinder(numbers, first, row, start, cover):
         cover[j] = _ramp(t + inward) * _share(w + dw * at, half)
 
 
-@_part
+@part
 @no_type_check
 def _gaussian(row, start, cover):
     u, v, w, du, dv, dw = row[0], row[1], row[2], row[3], row[4], row[5]
@@ -144,7 +139,7 @@ def _gaussian(row, start, cover):
         cover[j] = max(_ZERO, (e * e - _CUT) * _WHOLE)
 
 
-@_part
+@part
 @no_type_check
 def _blob(numbers, first, row, start, cover):
     _slopes(numbers, first, row)
@@ -173,7 +168,7 @@ def _blob(numbers, first, row, start, cover):
         cover[j] = _ramp(t + inward)
 
 
-@_part
+@part
 @no_type_check
 def _polygon(numbers, first, y, start, cover, other):
     """y is the row's; a line along it that crosses an edge turns inside out."""
@@ -204,7 +199,7 @@ def _polygon(numbers, first, y, start, cover, other):
         cover[j] = _ramp(other[j] * np.sqrt(cover[j]) + inward)
 
 
-@_part
+@part
 @no_type_check
 def _polytope(numbers, first, x, y, start, cover):
     for j in range(LANES):
@@ -220,7 +215,7 @@ def _polytope(numbers, first, x, y, start, cover):
         cover[j] = _ramp(cover[j] + inward)
 
 
-@_part
+@part
 @no_type_check
 def _tube(numbers, first, x, y, start, cover):
     sx, sy, sz = numbers[first + 3], numbers[first + 4], numbers[first + 5]
@@ -262,7 +257,7 @@ def _tube(numbers, first, x, y, start, cover):
     return is_near
 
 
-@_part
+@part
 @no_type_check
 def _lay(flat, begin, count, cover, value, is_sum):
     """Sixteen voxels of one map, of which the first ``count`` exist."""
@@ -280,7 +275,7 @@ def _lay(flat, begin, count, cover, value, is_sum):
             flat[begin + j] = v + cover[j] * (value if is_sum else value - v)
 
 
-@_kernel
+@kernel
 @no_type_check
 def rasterize(kind, box, numbers, values, is_sum, out):
     """Lay shapes on maps in their order.

@@ -7,10 +7,8 @@ import math
 from typing import no_type_check
 
 import numpy as np
-from numba import njit
 
-_kernel = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-_part = njit(forceinline=True, error_model="numpy", fastmath={"contract"})
+from ipads_stream.core.compilation import kernel, part
 
 ELLIPSE, BOX, CYLINDER, POLYGON, POLYTOPE, TUBE, GAUSSIAN, BLOB = range(8)
 LOBES = 4
@@ -22,7 +20,7 @@ THOMSEN = 1.6075  # the exponent of the approximate surface of an ellipsoid, wit
 HALF_WIDTH = math.log(3) / math.log(2)  # of that of its mean half-width, within 1.5 %
 
 
-@_part
+@part
 @no_type_check
 def _inward(a, b, c, num_axes):
     """Shift that keeps area or volume: pi / (12 perimeter) or half-width / (12 / (4 pi) surface).
@@ -37,7 +35,7 @@ def _inward(a, b, c, num_axes):
     return ((p + q + r) / 3) ** (1 / HALF_WIDTH) / (12 * surface)
 
 
-@_part
+@part
 @no_type_check
 def _across(rotation, k, spacing):
     """Width of a voxel across the faces that lie along local axis k, m."""
@@ -47,7 +45,7 @@ def _across(rotation, k, spacing):
     return math.sqrt(total)
 
 
-@_part
+@part
 @no_type_check
 def _matrix(what, centre, size, rotation, detail, spacing, mean, out, low, high, drawn):
     """ELLIPSE, BOX, CYLINDER, GAUSSIAN, BLOB: centre, A = 1/size R^T spacing, and what follows."""
@@ -110,7 +108,7 @@ def _matrix(what, centre, size, rotation, detail, spacing, mean, out, low, high,
         low[j], high[j] = centre[j] - total, centre[j] + total
 
 
-@_part
+@part
 @no_type_check
 def _polygon(centre, size, rotation, detail, spacing, out, low, high):
     num = int(detail[0])
@@ -129,7 +127,7 @@ def _polygon(centre, size, rotation, detail, spacing, out, low, high):
     out[0], out[1] = 1.0, math.pi / (12 * max(perimeter, 1.0))
 
 
-@_part
+@part
 @no_type_check
 def _polytope(centre, size, rotation, detail, spacing, out, low, high):
     num, inner = int(detail[0]), FAR
@@ -159,7 +157,7 @@ def _polytope(centre, size, rotation, detail, spacing, out, low, high):
         low[j], high[j] = centre[j] - extent, centre[j] + extent
 
 
-@_part
+@part
 @no_type_check
 def _tube(centre, size, rotation, detail, spacing, mean, out, low, high):
     num_axes = len(centre)
@@ -200,7 +198,7 @@ def _tube(centre, size, rotation, detail, spacing, mean, out, low, high):
         out[1] = (length + 4 * thick) / (24 * thick * (length + 2 * thick))
 
 
-@_kernel
+@kernel
 @no_type_check
 def records(kind, middle, size, rotation, detail, spacing, shape, box, numbers):
     """Fill box and numbers, which are zero, of shapes on a grid.

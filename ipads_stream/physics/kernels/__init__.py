@@ -1,1 +1,1 @@
-"""Fused kernels: CUDA text beside its Numba twin."""
+"""Parts that the kernels of several formalisms share."""

@@ -1,0 +1,1 @@
+"""Numba lanes and CUDA text of what is drawn for an acquisition."""

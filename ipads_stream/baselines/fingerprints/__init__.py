@@ -1,0 +1,1 @@
+"""Fingerprints without a network: matching, posterior mean, fit."""

@@ -1,0 +1,1 @@
+"""Measured data: readers, writers and named data sets."""

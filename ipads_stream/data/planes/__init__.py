@@ -1,0 +1,1 @@
+"""Two-dimensional spectra as planes of complex signals."""

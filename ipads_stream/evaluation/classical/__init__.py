@@ -1,1 +1,0 @@
-"""Classical estimators, which networks are compared with."""

@@ -1,1 +1,0 @@
-"""Networks, classical methods and bounds on the same samples, for systems of quantities."""

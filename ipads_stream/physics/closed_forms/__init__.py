@@ -1,0 +1,1 @@
+"""Signals that sequences have in closed form."""

@@ -1,0 +1,1 @@
+"""Numba lanes and CUDA texts of phase graphs."""

@@ -1,0 +1,1 @@
+"""Numba lanes and CUDA text of exchanging pools."""

@@ -1,0 +1,1 @@
+"""Fields that objects make: the dipole convolution of susceptibility."""

@@ -1,0 +1,1 @@
+"""Moving spins: paths, rigid motion, deformation, diffusion."""

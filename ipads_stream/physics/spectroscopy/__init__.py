@@ -1,0 +1,1 @@
+"""Signals of spectroscopy: sums of exponentials and their spectra."""

@@ -1,0 +1,1 @@
+"""What a system, distribution, phantom or sequence looks like before training."""
