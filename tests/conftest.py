@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -31,15 +32,30 @@ def data_folder() -> Path:
     return Path(folder)
 
 
+@pytest.fixture
+def gpu():
+    """The package finds a GPU, emulated (tests/emulated_gpu); counts what it is asked for."""
+    if shutil.which("g++") is None:
+        pytest.skip("g++ is not installed: the CUDA text cannot be run on the CPU")
+    from emulated import emulated_gpu
+
+    with emulated_gpu() as counting:
+        yield counting
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Without a GPU, tests that need one run on the emulated one, or are skipped."""
     try:
         import cupy
 
         has_gpu = cupy.cuda.is_available()
     except ImportError:
         has_gpu = False
-    if has_gpu:
-        return
     for item in items:
-        if "gpu" in item.keywords:
+        marker = item.get_closest_marker("gpu")
+        if marker is None or has_gpu:
+            continue
+        if not marker.kwargs.get("emulated", True):
             item.add_marker(pytest.mark.skip(reason="no CUDA device, or no CuPy"))
+        else:
+            item.fixturenames.insert(0, "gpu")  # before what the test itself makes

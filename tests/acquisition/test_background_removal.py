@@ -7,7 +7,7 @@ import pytest
 
 from ipads_stream.acquisition.background_removal import local_field
 from ipads_stream.acquisition.phase_unwrapping import off_resonance, phase_from_numbers, unwrapped
-from ipads_stream.physics import dipole
+from ipads_stream.physics.fields import dipole
 
 SPACING = (1e-3, 1e-3, 1.5e-3)
 

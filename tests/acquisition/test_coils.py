@@ -6,13 +6,13 @@ import math
 
 import numpy as np
 import pytest
+from coil_images import low_resolution
 from scipy.special import ellipe, ellipk
 
 from ipads_stream.acquisition.coils import (
     espirit,
     loop_field,
     loop_sensitivities,
-    low_resolution,
     ring,
 )
 

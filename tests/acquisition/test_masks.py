@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from ipads_stream.acquisition.masks import SCHEDULES, num_sampled
-from ipads_stream.acquisition.poisson_gap import _walk, poisson_gap
+from ipads_stream.acquisition.kernels import poisson_gap as lanes
+from ipads_stream.acquisition.masks import SCHEDULES, _first, num_sampled
+from ipads_stream.acquisition.poisson_gap import mean_gaps, poisson_gap
 from ipads_stream.core import random
 from ipads_stream.core.random import Keys
 
@@ -43,6 +44,16 @@ def test_a_sample_keeps_its_schedule_in_any_batch(name):
         Keys(0, "train", np.array([77], dtype=np.uint64))["mask"], 64, np.array([16])
     )
     assert np.array_equal(together[77], alone[0])
+
+
+def test_of_equal_scores_the_first_are_taken():
+    random = np.random.default_rng(0)
+    score, counts = random.integers(0, 5, (300, 20)).astype(float), random.integers(1, 21, 300)
+    mask = _first(score, counts)
+    order = np.argsort(-score, axis=1, kind="stable")
+    wanted = np.zeros_like(mask)
+    np.put_along_axis(wanted, order, np.arange(20) < counts[:, None], axis=1)
+    assert np.array_equal(mask, wanted)
 
 
 def published_poisson_gap(random, points, count):
@@ -101,10 +112,29 @@ def test_large_gaps_reach_the_end_of_the_signal(points, count):
 
 def test_large_gaps_are_poisson_numbers():
     mean = 2000.0
-    u = random.uniform(key(1), (4000,))[0]
-    weight, row = np.ones(20000), np.zeros(20000, dtype=bool)
-    gaps = []
-    for shift in range(300):
-        _walk(u, shift, mean, weight, row)
-        gaps.append(np.flatnonzero(row)[1] - 1)
-    assert gaps == stats.poisson.ppf(u[:300], mean).astype(int).tolist()
+    u = random.uniform(key(1), (300,))[0]
+    gaps = [lanes.summed_gap(x, mean, 20000) for x in u]
+    assert gaps == stats.poisson.ppf(u, mean).astype(int).tolist()
+
+
+@pytest.mark.parametrize(("points", "low"), [(2, 1), (256, 20), (300, 4), (3000, 3)])
+def test_looked_up_gaps_are_the_summed_ones(points, low):
+    num = 500
+    words, weight = random.words(key(num), points), mean_gaps(points)
+    counts = np.random.default_rng(0).integers(low, points + 1, num)
+    nothing_sure = np.full_like(lanes.quantile_table(), lanes.UNSURE)
+    summed = np.zeros((num, points), dtype=bool)
+    lanes.fill(words, counts, weight, nothing_sure, summed)
+    assert np.array_equal(poisson_gap(key(num), points, counts), summed)
+
+
+def test_sure_cells_of_the_table_hold_one_quantile():
+    table = lanes.quantile_table().reshape(lanes.MEANS * lanes.CELLS + 1, -1)
+    sure = table[:-1] != lanes.UNSURE
+    assert sure.mean() > 0.9
+    assert (table[-1] == lanes.UNSURE).all()
+    rows, columns = np.nonzero(sure)
+    for corner in (0, 1):  # least and greatest mean and word of a cell
+        mean = (rows + corner) / lanes.CELLS
+        u = (columns + corner) / table.shape[1] + (0.5 - corner) * 2.0**-32
+        assert np.array_equal(stats.poisson.ppf(u, mean), table[rows, columns])

@@ -37,7 +37,7 @@ def test_every_verb_has_help_with_examples(verb, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["tarin"], "no verb 'tarin'"),
+        (["tarin"], "did you mean train?"),
         (["evaluate"], "checkpoint"),
         (["evaluate", "checkpoint=nothing.ckpt"], "checkpoint='nothing.ckpt'"),
         (["freeze"], "path"),

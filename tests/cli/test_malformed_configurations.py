@@ -33,13 +33,13 @@ TABLE = {
     "amplitude.low=-0.5": ("amplitude", "support within [0, inf]"),
     "rate.high=150": ("rate", "support within [0, 1]"),
     "rate.a=-1": ("rate.a", "above 0"),
-    "snr.low=0": ("snr.low", "above 0 (a logarithm is taken)"),
+    "snr.low=0": ("snr.low", "a finite number, above 0"),
     "snr.low=-3": ("snr.low", "above 0"),
     "num_peaks.low=0": ("num_peaks", "support within [1, 256]"),
     "num_peaks.high=2.5": ("num_peaks.high", "a whole number"),
     f"num_peaks={of('Uniform', low=1, high=5)}": ("num_peaks", "whole numbers only"),
     f"decay={of('Normal', mean=50, std=0, unit='s')}": ("decay.std", "above 0"),
-    f"rate={of('Choice', values='[]')}": ("rate.values", "a list of at least 1 number"),
+    f"rate={of('Choice', values='[]')}": ("rate.values", "a list of numbers"),
     f"rate={of('Choice', values='[0.2, x]')}": ("rate.values[1]", "a finite number"),
     f"rate={of('Choice', values='[0.2, 0.3]', weights='[1]')}": ("rate.weights", "as many as"),
     f"rate={of('Choice', values='[0.2, 0.3]', weights='[1, -1]')}": (
@@ -61,7 +61,7 @@ TABLE = {
     "frequency.unit=ppm": ("frequency.unit", "(frequency)"),
     "decay=fast": ("decay", "a number or a distribution"),
     "decay=null": ("decay", "a number or a distribution"),
-    f"decay={of('Gaussian', mean=3)}": ("decay._target_", "a class that exists"),
+    f"decay={of('Gaussian', mean=3)}": ("decay._target_", "a name that exists"),
     f"decay={LINE}": ("decay", "a number or a distribution"),
     # mixtures
     f"amplitude={of('Mixture', components='[]')}": ("amplitude.components", "a list of"),
@@ -99,7 +99,7 @@ TABLE = {
     f"decay={of('Truncated', distribution=S, below=3)}": ("decay.below", "the name of"),
     f"decay={of('Truncated', distribution=S, below='rate')}": (
         "decay.below",
-        "always leaves something to draw",
+        "a parameter of quantity time; this one is number",
     ),
     f"rate={of('Truncated', distribution=U, below='amplitude')}": (
         "rate.below",
@@ -137,7 +137,7 @@ TABLE = {
     # correlations
     f"decay={of('Correlated', distribution=S, correlation='{amplitude: 1.5}')}": (
         "decay.correlation.amplitude",
-        "above -1, below 1",
+        "above -1 and below 1",
     ),
     f"decay={of('Correlated', distribution=S, correlation='{}')}": (
         "decay.correlation",
@@ -167,7 +167,7 @@ TABLE = {
     ),
     f"amplitude={of('Emphasized', distribution=U, edges='[0.2]', shares='[1.2, 0]')}": (
         "amplitude.shares[0]",
-        "0 to 1",
+        "at least 0 and at most 1",
     ),
     f"amplitude={of('Emphasized', distribution=U, edges='[7]', shares='[0.5, 0]')}": (
         "amplitude.edges[0]",
@@ -175,13 +175,16 @@ TABLE = {
     ),
     f"amplitude={of('Adaptive', distribution=U, edges='[0.2]', floor=0)}": (
         "amplitude.floor",
-        "above 0, at most 1",
+        "above 0 and at most 1",
     ),
     f"amplitude={of('Adaptive', distribution=U, edges='[0.2]', shares='[0.5, 0.6]')}": (
         "amplitude.shares",
         "of sum 1",
     ),
-    f"amplitude={of('Adaptive', distribution=U, edges='[]')}": ("amplitude.edges", "at least 1"),
+    f"amplitude={of('Adaptive', distribution=U, edges='[]')}": (
+        "amplitude.edges",
+        "a list of numbers",
+    ),
     f"amplitude={of('Widened', distribution=U, factors='[-2]')}": (
         "amplitude.factors[0]",
         "above 0",
@@ -202,11 +205,11 @@ TABLE = {
     ),
     f"amplitude={of('Curriculum', start=U, end=U, schedule=of('StepSchedule', at=-5))}": (
         "amplitude.schedule.at",
-        "a sample index",
+        "a finite number, at least 0",
     ),
     f"amplitude={of('Curriculum', start=U, end=U, schedule=of('PiecewiseSchedule', samples='[0, 9]', shares='[0, 2]'))}": (  # noqa: E501
         "amplitude.schedule.shares[1]",
-        "0 to 1",
+        "at least 0 and at most 1",
     ),
     f"amplitude={of('Curriculum', start=U, end=S, schedule=LINE)}": ("amplitude.unit", "(number)"),
     # files

@@ -8,7 +8,7 @@ import pytest
 from ipads_stream.__main__ import BAD_CONFIG, FAILED, OK, main
 from ipads_stream.config import build_sequence, compose, instantiate
 from ipads_stream.core.errors import ConfigError
-from ipads_stream.evaluation.sequence_figures import gradient_curve, preview_sequence, span_of
+from ipads_stream.report.sequences import gradient_curve, preview_sequence, span_of
 from ipads_stream.sequences import ADC, Block, Gradient, Sequence, write_pulseq
 from ipads_stream.sequences.cest import cest
 from ipads_stream.sequences.epi import epi
@@ -32,15 +32,16 @@ def test_a_sequence_with_a_key_of_its_own(tmp_path, capsys):
     words = ["sequence=epi", "sequence.TE=0.045", "sequence.matrix=32", f"output={tmp_path}"]
     assert main(["preview", *words]) == OK
     shown = [Path(line) for line in capsys.readouterr().out.split()]
-    assert [path.name for path in shown] == ["diagram.png", "k_space.png"]
-    assert all(is_picture(path) for path in shown)
+    assert [path.name for path in shown] == ["index.html", "diagram.png", "k_space.png"]
+    assert all(is_picture(path) for path in shown[1:])
+    assert shown[0].read_text().count("<figure") == 2
 
 
 def test_a_pulseq_file(tmp_path, capsys):
     path = write_pulseq(gradient_echo(matrix=8), tmp_path / "my line.seq")
     assert main(["preview", f"pulseq={path}", f"output={tmp_path / 'out'}"]) == OK
     assert is_picture(tmp_path / "out" / "diagram.png")
-    assert len(capsys.readouterr().out.split("\n")) == 3
+    assert len(capsys.readouterr().out.splitlines()) == 3
 
 
 def test_help_lists_sequences(capsys):
@@ -52,16 +53,16 @@ def test_help_lists_sequences(capsys):
 WRONG = {
     "sequence.TE=0.001: at least": ["sequence=epi", "sequence.TE=0.001"],
     "sequence.TE='abc': a finite number": ["sequence=epi", "sequence.TE=abc"],
-    "sequence.scanner.max_slew=-1.0: a number above 0": [
+    "sequence.scanner.max_slew=-1.0: a number, above 0": [
         "sequence=epi",
         "+sequence.scanner._target_=ipads_stream.sequences.scanner.Scanner",
         "+sequence.scanner.max_slew=-1.0",
     ],
     "sequence.TEE": ["sequence=epi", "sequence.TEE=1"],
-    "Could not find 'sequence/nothing'": ["sequence=nothing"],
+    "sequence='nothing': one of bssfp": ["sequence=nothing"],
     "sequence.TE=nan: a finite number": ["sequence=epi", "sequence.TE=.nan"],
     "sequence.dwell=-inf: a finite number": ["sequence=epi", "sequence.dwell=-.inf"],
-    "sequence.offsets_ppm=[1.0, inf]: a list": [
+    "sequence.offsets_ppm[1]=inf: a finite number": [
         "sequence=cest",
         "sequence.offsets_ppm=[1.0, .Inf]",
     ],
@@ -71,7 +72,6 @@ WRONG = {
         "sequence=multi_echo",
         "sequence.num_echoes=100000",
     ],
-    "steps=": ["sequence=cest", "sequence.B0=1e9"],
     "system='dlnmr': a system, or sequence, but not both": ["system=dlnmr", "sequence=epi"],
     "system.snr='3': a system, or pulseq, but not both": ["system.snr=3", "pulseq=a.seq"],
     "not both": ["sequence=epi", "pulseq=a.seq"],

@@ -26,7 +26,7 @@ def test_devices():
     assert backend.resolve_device("cpu") == "cpu"
     assert backend.device_namespace("cpu") is np
     assert backend.resolve_device("auto") in ("cpu", "cuda")
-    with pytest.raises(ValueError, match="device='gpu': auto, cpu or cuda"):
+    with pytest.raises(ValueError, match="device='gpu': auto, cpu, cuda or the number"):
         backend.resolve_device("gpu")
 
 
@@ -61,7 +61,7 @@ def test_cuda_memory_is_shared():
 
 def test_physics_and_random_numbers_load_neither_torch_nor_cupy():
     text = (
-        "import sys, ipads_stream.core.random, ipads_stream.physics.exponentials; "
+        "import sys, ipads_stream.core.random, ipads_stream.physics.spectroscopy.exponentials; "
         "sys.exit(bool({'torch', 'cupy'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", text], check=False).returncode == 0

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from philox_formula import philox4x32
 from scipy import stats
 
 from ipads_stream.core import random
@@ -48,7 +49,7 @@ def _numbers(text):
 
 @pytest.mark.parametrize(("counter", "key", "answer"), KNOWN)
 def test_known_answers(counter, key, answer):
-    words = random.philox4x32(np.array(_numbers(counter), np.uint64), tuple(_numbers(key)))
+    words = philox4x32(np.array(_numbers(counter), np.uint64), tuple(_numbers(key)))
     assert words.tolist() == _numbers(answer)
 
 
@@ -69,7 +70,7 @@ def test_kernel_is_the_formula(indices, count, key):
     counter[..., 0] = (indices & np.uint64(2**32 - 1))[:, None]
     counter[..., 1] = (indices >> np.uint64(32))[:, None]
     counter[..., 2] = np.arange(counter.shape[1])
-    formula = random.philox4x32(counter, key).reshape(indices.size, -1)[:, :count]
+    formula = philox4x32(counter, key).reshape(indices.size, -1)[:, :count]
     assert np.array_equal(random.words(Key(key, indices), count), formula)
 
 
@@ -132,14 +133,14 @@ def test_normals_follow_the_float64_formula():
 
 
 def test_normals_reach_the_ends_of_the_words():
-    from ipads_stream.core.philox import _fill_normals
+    from ipads_stream.core.philox import fill_normals
 
     ends = np.r_[np.arange(64), 2**32 - 1 - np.arange(64), 0xB504F333 + np.arange(-32, 32)]
     angles = np.r_[[k * 2**29 + d for k in range(8) for d in (-1, 0, 1)], np.arange(40) * 107374182]
     for end in ends:
         words = np.r_[np.full(64, end), angles % 2**32].astype(np.uint32)
         values = np.empty(128, np.float32)
-        _fill_normals(words, values)
+        fill_normals(words, values)
         radius = np.sqrt(-2 * np.log1p(-(2**32 - 0.5 - end) * 2.0**-32) if end else 66 * np.log(2))
         angle = 2 * np.pi * (words[64:] + 0.5) * 2.0**-32
         assert np.abs(values[:64] - radius * np.cos(angle)).max() < 1e-6

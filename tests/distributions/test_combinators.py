@@ -38,8 +38,8 @@ from ipads_stream.distributions import (
     draw_parameters,
     importance_weights,
 )
+from ipads_stream.distributions.emphasized import at_least, at_most
 from ipads_stream.distributions.given import Given
-from ipads_stream.distributions.regions import at_least, at_most
 
 NUM = 20_000
 U = Uniform(low=0, high=1)

@@ -7,7 +7,7 @@ import pytest
 from scipy.special import ndtr, ndtri
 
 from ipads_stream.distributions.gaussian import CERTAIN, LEAST, normal_level, normal_quantile
-from ipads_stream.distributions.lines import FEW, Lines
+from ipads_stream.distributions.tabulated import FEW, Lines
 
 
 def numbers(words):

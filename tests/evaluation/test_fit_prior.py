@@ -9,12 +9,12 @@ import pytest
 from scipy import stats
 
 from ipads_stream import Stream, load_system
+from ipads_stream.baselines.signals.line_fit import fit_lines
 from ipads_stream.config import build_system, compose
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.random import Keys, complex_normal
 from ipads_stream.distributions import DiscreteUniform, LogUniform, Uniform
 from ipads_stream.evaluation.fit_prior import distributions_of, fit_prior
-from ipads_stream.evaluation.line_fit import fit_lines
 
 TRUTH = {
     "num_peaks": DiscreteUniform(low=1, high=3),
@@ -134,7 +134,7 @@ def test_bins_lie_between_quantiles():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["bins=1"], "bins=1: a whole number, 2 to 1000"),
+        (["bins=1"], "bins=1: a whole number, at least 2 and at most 1000"),
         (["name=a-b"], "name='a-b': letters"),
         (["data=[]"], r"data=\[\]: a path"),
     ],

@@ -4,19 +4,24 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from test_synthetic import small_system
 
-from ipads_stream.evaluation.measured import draw_schedules, measured_test
-from ipads_stream.evaluation.methods import IST, NETWORK, fill_with_zeros, reconstruction_methods
-from ipads_stream.evaluation.planes import UnusableData
-from ipads_stream.evaluation.simulated_plane import simulated_plane
+from ipads_stream.baselines import classical_methods
+from ipads_stream.baselines.signals.methods import IST, as_method, fill_with_zeros
+from ipads_stream.data.planes.plane import UnusableData
+from ipads_stream.data.planes.simulated import simulated_plane
+from ipads_stream.evaluation.tasks.signals import Signals
+from ipads_stream.evaluation.tasks.signals.planes import draw_schedules, measured_test
+from ipads_stream.report.figures import NETWORK
 
+FILLED = as_method(fill_with_zeros)
 PLANE = simulated_plane(0, num_peaks=12, num_direct=32, num_indirect=64)
 
 
 def methods_of(model):
-    methods = reconstruction_methods(model)
+    methods = classical_methods(small_system())
     methods.pop("LRHM")
-    return methods
+    return methods | Signals().network_methods(model)
 
 
 @pytest.fixture(scope="module")
@@ -64,15 +69,15 @@ def test_methods_see_only_what_was_sampled():
     seen = []
 
     def spy(fid, mask):
-        seen.append(not fid[:, ~mask].any())
+        seen.append(not fid[~mask].any())
         return fid
 
-    measured_test(PLANE, {NETWORK: spy}, (0.3,), schedules=2)
+    measured_test(PLANE, {NETWORK: as_method(spy)}, (0.3,), schedules=2)
     assert seen == [True, True]
 
 
 def test_one_schedule_has_no_standard_deviation():
-    found = measured_test(PLANE, {NETWORK: fill_with_zeros}, (0.3,), schedules=1)
+    found = measured_test(PLANE, {NETWORK: FILLED}, (0.3,), schedules=1)
     assert found.rows[0]["rlne_sd"] is None
 
 
@@ -81,10 +86,12 @@ def test_values_that_are_not_finite_are_refused(bad):
     fid = PLANE.fid.copy()
     fid[3, 4] = bad
     with pytest.raises(UnusableData, match="not finite"):
-        measured_test(replace(PLANE, fid=fid), {NETWORK: fill_with_zeros}, (0.5,), schedules=1)
+        measured_test(replace(PLANE, fid=fid), {NETWORK: FILLED}, (0.5,), schedules=1)
 
 
 def test_an_unphased_plane_is_compared_by_magnitude():
     turned = replace(PLANE, fid=PLANE.fid * np.complex64(1j), is_phased=False)
-    found = measured_test(turned, {NETWORK: lambda fid, mask: turned.fid}, (0.5,), schedules=1)
+    found = measured_test(
+        turned, {NETWORK: as_method(lambda fid, mask: turned.fid)}, (0.5,), schedules=1
+    )
     assert found.rows[0]["r"] == pytest.approx(1)

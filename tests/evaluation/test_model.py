@@ -6,6 +6,7 @@ import torch
 
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.evaluation.model import Model
+from ipads_stream.evaluation.tasks.signals.reconstruction import Reconstruction
 from ipads_stream.nets.dlnmr import DLNMR
 
 
@@ -15,7 +16,7 @@ def model():
     net = DLNMR(phases=2, growth=4, memory=2)
     for block in net.blocks:
         torch.nn.init.normal_(block.out.weight, std=0.1)
-    return Model(net, config={}, device="cpu")
+    return Reconstruction(Model(net, config={}, device="cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +61,11 @@ def test_cuda_is_refused_where_torch_has_none(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ConfigError, match="device='cuda': cpu or auto: torch finds no CUDA"):
         Model(DLNMR(phases=1), config={}, device="cuda")
+
+
+def test_a_notebook_shows_what_a_model_is(model):
+    assert repr(model) == "<DLNMR: reconstructs undersampled signals>"
+    assert "parameters" in model._repr_html_()
+    assert repr(model.model) == "<DLNMR: estimates>"
+    targets = Model(model.net, config={}, device="cpu", targets=("T1", "T2"))
+    assert repr(targets) == "<DLNMR: estimates of T1, T2>"

@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
-from ipads_stream.evaluation.peak_errors import is_low, median_peak_errors, peak_errors
+from ipads_stream.evaluation.tasks.signals.scores import (
+    is_low,
+    peak_errors,
+)
 
 N = 64
 AMPLITUDE = np.array([[0.8, 0.1, 0.0], [0.3, 0.15, 0.12]])
@@ -57,14 +60,6 @@ def test_low_peaks_stand_beside_a_tall_one():
     np.testing.assert_array_equal(
         is_low(AMPLITUDE, beside=0.25), [[False, True, False], [False, True, True]]
     )
-
-
-def test_medians_of_low_and_high_peaks():
-    given = np.array([[0.2, 0.5, np.nan], [0.4, 9.0, 9.0]])
-    found = median_peak_errors(given, AMPLITUDE)
-    assert found == {"low": 0.5, "num_low": 1, "high": pytest.approx(0.3), "num_high": 2}
-    nothing = median_peak_errors(given, 0 * AMPLITUDE)
-    assert np.isnan(nothing["low"]) and nothing["num_high"] == 0
 
 
 def test_shapes_that_do_not_fit():

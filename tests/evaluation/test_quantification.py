@@ -2,28 +2,28 @@
 
 import dataclasses
 import json
-import sys
-from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
 import toy_decay
-from test_report import parsed
+from test_page import parsed
 from toy_decay import Decay, DecaySlices, log_linear
 
 from ipads_stream import load_model
 from ipads_stream.__main__ import main
 from ipads_stream.config import build_run
 from ipads_stream.core.errors import ConfigError
-from ipads_stream.evaluation.quantification import evaluate, figures, map_figures
-from ipads_stream.evaluation.quantification import methods as known_methods
-from ipads_stream.evaluation.quantification.comparison import AT_ONCE, compare
-from ipads_stream.evaluation.quantification.evaluate import Settings, affordable
-from ipads_stream.evaluation.quantification.methods import NETWORK, classical_methods
-from ipads_stream.evaluation.quantification.model import QuantityModel
-from ipads_stream.evaluation.quantification.scores import BOUND, scores
+from ipads_stream.evaluation import comparison as trials
+from ipads_stream.evaluation.comparison import NETWORK, affordable, compare, generated
+from ipads_stream.evaluation.evaluate import baselines
+from ipads_stream.evaluation.model import Model
+from ipads_stream.evaluation.tasks import Settings, quantities, task_of
+from ipads_stream.evaluation.tasks.quantities import figures
+from ipads_stream.evaluation.tasks.quantities.scores import BOUND, scores
+from ipads_stream.report.figures import VERMILION, colours
 from ipads_stream.train.run import train_run
+from ipads_stream.train.tracker import WandB
 
 
 @pytest.fixture(scope="module", params=["Decay", "DecaySlices"])
@@ -36,22 +36,11 @@ def run(request, tmp_path_factory):
     return output / "run.ckpt", getattr(toy_decay, request.param)()
 
 
-@pytest.fixture
-def classical(monkeypatch):
-    """The log-linear fit as the classical method of the toy system."""
-    module = ModuleType("toy_classical")
-    module.classical_methods = lambda system: {"log-linear fit": log_linear}
-    monkeypatch.setitem(sys.modules, "toy_classical", module)
-    monkeypatch.setitem(known_methods.CLASSICAL, "toy", "toy_classical")
-
-
 def truth(system):
     """A method that knows: it reads the samples' numbers from the drawn parameters."""
 
     def method(inputs):
         count = len(inputs["signal"])
-        from ipads_stream.evaluation.quantification.comparison import generated
-
         _, targets, _ = generated(system, samples=count, seed=0)
         return {name: targets[name] for name in system.quantities}
 
@@ -70,7 +59,7 @@ def test_a_run_logs_every_quantity_of_the_held_out_samples(run):
 def test_the_model_is_the_network_in_batches_of_any_size(run):
     checkpoint, system = run
     model = load_model(checkpoint, trusted=["toy_decay"])
-    assert isinstance(model, QuantityModel)
+    assert isinstance(model, Model)
     inputs = compare(system, {"fit": log_linear}, samples=9, seed=1).inputs
     threads = torch.get_num_threads()
     whole = model(inputs)
@@ -100,9 +89,9 @@ def test_everyone_sees_the_same_samples_however_they_are_made(monkeypatch):
 
     whole = compare(system, {"a": spy("a"), "b": spy("b")}, samples=7, seed=3, fewer={"b": 2})
     np.testing.assert_array_equal(seen["a"][:2], seen["b"])
-    assert (whole.counted("a"), whole.counted("b")) == (7, 2)
+    assert (whole.num_samples("a"), whole.num_samples("b")) == (7, 2)
     assert whole.mask is not None and not whole.bounds and len(whole) == 7
-    monkeypatch.setitem(AT_ONCE, "slice", 3)
+    monkeypatch.setitem(quantities.AT_ONCE, "slice", 3)
     parts = compare(system, {"a": log_linear}, samples=7, seed=3)
     np.testing.assert_array_equal(parts.truths["T2"], whole.truths["T2"])
     np.testing.assert_array_equal(parts.inputs["signal"], whole.inputs["signal"])
@@ -132,32 +121,44 @@ def test_a_shifted_test_is_one_on_another_system():
 
 
 def test_other_shapes_and_other_systems_are_refused():
-    with pytest.raises(ValueError, match=r"bad: T2 has shape \(5, 1\), the truth \(5,\)"):
+    shapes = r"bad.T2.shape=\(5, 1\): \(5,\), the shape of the truth"
+    with pytest.raises(ConfigError, match=shapes):
         compare(Decay(), {"bad": lambda i: {"T2": np.zeros((5, 1))}}, samples=5, seed=0)
-    with pytest.raises(ValueError, match="estimates none of T2, M0"):
+    with pytest.raises(ConfigError, match="bad='T1': estimates of T2, M0"):
         compare(Decay(), {"bad": lambda i: {"T1": np.zeros(5)}}, samples=5, seed=0)
 
     class Bare(Decay):
         quantities = None
 
-    with pytest.raises(ConfigError, match="estimates quantities"):
+    with pytest.raises(ConfigError, match="a system with kind and quantities"):
         compare(Bare(), {"fit": log_linear}, samples=5, seed=0)
 
 
-def test_classical_methods_are_those_of_the_system(classical):
-    assert classical_methods(Decay()) == {"log-linear fit": log_linear}
+def test_classical_methods_are_those_of_the_system_and_of_the_configuration():
+    assert baselines(Decay()) == {"log-linear fit": log_linear}
+    node = {"_target_": "toy_decay.twice", "factor": 2.0}
+    further = {"log-linear fit": None, "twice": node}
+    (method,) = baselines(Decay(), further, ["toy_decay"]).values()
+    inputs, _, _ = generated(Decay(), samples=3, seed=0)
+    np.testing.assert_array_equal(method(inputs)["T2"], 2 * log_linear(inputs)["T2"])
+    for trusted, refused, message in (
+        ([], node, "a package listed under trusted"),
+        (["toy_decay"], node | {"width": 3}, "width"),
+        (["toy_decay"], {"_target_": "toy_decay.dataclass"}, "a package listed under trusted"),
+        (["toy_decay"], {"_target_": "toy_decay.missing"}, "a name that exists"),
+        (["toy_decay"], 3, "_target_"),
+    ):
+        with pytest.raises(ConfigError, match=message) as error:
+            baselines(Decay(), {"mine": refused}, trusted)
+        assert error.value.key.startswith("baselines.mine")
 
-    class Other(Decay):
-        name = "other"
 
-    assert classical_methods(Other()) == {}
-
-
-def test_the_verb_leaves_a_report(run, classical, capsys):
+def test_the_verb_leaves_a_report(run, capsys):
     checkpoint, system = run
     words = [f"checkpoint={checkpoint}", "trusted=[toy_decay]", "samples=40"]
     assert main(["evaluate", *words]) == 0
-    text = capsys.readouterr().out
+    text, messages = capsys.readouterr()
+    assert "40 samples, 2 methods: about" in messages
     output = checkpoint.parent / "report"
     assert str(output / "report.html") in text
     assert (
@@ -170,12 +171,31 @@ def test_the_verb_leaves_a_report(run, classical, capsys):
     assert results["network_over"]["T2"]["log-linear fit"]["ratio"] > 1
     assert results["training_config"]["seed"] == 0
     found = parsed((output / "report.html").read_text())
-    assert all(source.startswith("data:image/png;base64,") for source in found.sources)
+    assert all(source.startswith(("data:image/png;base64,", "#")) for source in found.sources)
+    records = [json.loads(line) for line in (output / "samples.jsonl").read_text().splitlines()]
+    assert len(records) == 40 and set(records[0]["errors"]) == {NETWORK, "log-linear fit"}
     names = {"T2_scatter", "T2_differences", "M0_scatter", "training"}
     names |= {"T2_error"} if system.kind == "voxel" else {"T2_median", "T2_largest"}
     for name in names:
         assert (output / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert not list(output.glob(".*"))
+
+
+def test_the_table_and_the_page_go_to_the_logger_asked_for(run, tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        "ipads_stream.train.tracker.log_evaluation", lambda *given: calls.append(given)
+    )
+    words = [f"checkpoint={run[0]}", "trusted=[toy_decay]", "samples=4", f"output={tmp_path}"]
+    assert main(["evaluate", *words, "logger=wandb", "logger.mode=disabled"]) == 0
+    ((logger, _, output, rows, page),) = calls
+    assert isinstance(logger, WandB) and output == tmp_path and page.is_file()
+    assert {row["method"] for row in rows} >= {NETWORK, "log-linear fit"}
+
+
+def settings_of(config, system=None):
+    system = Decay() if system is None else system
+    return Settings.of(config, task_of(system, config), system)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +217,7 @@ def test_the_verb_leaves_a_report(run, classical, capsys):
 )
 def test_wrong_values_are_named(key, value):
     with pytest.raises(ConfigError) as error:
-        Settings.of({key: value}, "voxel")
+        settings_of({key: value})
     assert error.value.key == key
 
 
@@ -205,18 +225,21 @@ def test_wrong_values_are_named(key, value):
 def test_wrong_values_of_images_are_named(key, value, tmp_path):
     (tmp_path / "x.npy").touch()
     with pytest.raises(ConfigError) as error:
-        Settings.of({"data": str(tmp_path / "x.npy"), key: value}, "voxel")
-    assert error.value.key == key
+        settings_of({"data": str(tmp_path / "x.npy"), key: value})
+    assert error.value.key.partition("[")[0] == key
 
 
 def test_samples_are_as_many_as_the_kind_allows():
-    counts = [Settings.of({"subset": "demo"}, kind).samples for kind in AT_ONCE]
-    assert counts == sorted(counts, reverse=True) and counts[-1] >= 2
+    for subset in ("demo", "quick", "full"):
+        voxels, slices = (
+            settings_of({"subset": subset}, system).samples for system in (Decay(), DecaySlices())
+        )
+        assert voxels > slices >= 2
 
 
 def test_a_slow_method_gets_fewer_samples_or_is_left_out(monkeypatch):
     clock = [0.0]
-    monkeypatch.setattr(evaluate.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(trials.time, "perf_counter", lambda: clock[0])
 
     def takes(seconds):
         def method(inputs):
@@ -225,12 +248,26 @@ def test_a_slow_method_gets_fewer_samples_or_is_left_out(monkeypatch):
 
         return method
 
-    methods = {"fast": takes(1e-4), "slow": takes(0.1), "endless": takes(60)}
-    used, fewer, notes = affordable(methods, Decay(), samples=1000, seconds=20.0)
-    assert set(used) == {"fast", "slow"}
-    assert fewer == {"slow": pytest.approx(200, abs=1)}
-    assert f"slow is slow and saw the first {fewer['slow']} samples only" in notes[0]
-    assert "endless is left out: one sample takes about 60 s" in notes[1]
+    def refuses(inputs):
+        raise ValueError("it needs ten echoes")
+
+    methods = {
+        NETWORK: takes(1e-4), "slow": takes(0.1), "endless": takes(60), "choosy": refuses
+    }  # fmt: skip
+    inputs, _, _ = generated(Decay(), samples=64, seed=0)
+    plan = affordable(methods, inputs, samples=1000, seconds=40.0)
+    assert set(plan.methods) == {NETWORK, "slow"}
+    assert plan.fewer == {"slow": pytest.approx(399, abs=1)}
+    assert plan.seconds == pytest.approx(40, abs=0.2)
+    assert plan.notes == [
+        "choosy is left out: it needs ten echoes.",
+        "endless is left out: 2 samples would take about 2 min; all methods have 40 s.",
+    ]
+    assert affordable(methods, inputs, samples=1000, times=4, seconds=40.0).fewer["slow"] == 99
+    whole = affordable(methods, inputs, samples=1000, seconds=40.0, fewest=1000)
+    assert set(whole.methods) == {NETWORK}
+    with pytest.raises(ValueError, match="ten echoes"):
+        affordable({NETWORK: refuses}, inputs, samples=10, seconds=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -247,8 +284,8 @@ def test_pairs_are_the_values_that_count_in_the_unit(slices):
 
 
 def test_the_network_has_its_colour_and_the_others_one_each():
-    found = figures.colours(["a", NETWORK, "b", "c"])
-    assert found[NETWORK] == figures.VERMILION
+    found = colours(["a", NETWORK, "b", "c"])
+    assert found[NETWORK] == VERMILION
     assert len(set(found.values())) == 4
 
 
@@ -271,17 +308,20 @@ def test_pictures_of_odd_values(tmp_path, slices):
         mask=volume > 0,
         quantities={"T2": slices.quantities["T2"]},
     )
-    assert map_figures.maps(flat, "T2", tmp_path / "c.png").is_file()
+    assert figures.maps(flat, "T2", tmp_path / "c.png").is_file()
     assert figures.scatter(flat, "T2", tmp_path / "d.png").is_file()
 
 
-def test_keys_of_images_are_refused_where_nothing_is_quantified(monkeypatch, capsys):
-    from types import SimpleNamespace
+def test_a_system_names_its_task():
+    class Lost(Decay):
+        task = "quantity"
 
-    bare = SimpleNamespace(name="dlnmr", config={})
-    monkeypatch.setattr("ipads_stream.config.load_model", lambda *given, **more: bare)
-    monkeypatch.setattr("ipads_stream.config.build_system", lambda *given: bare)
-    for word in ("methods=all", "axis=[1,2]", "axis_unit=ms"):
-        assert main(["evaluate", "checkpoint=x", word]) == 2
-        told = capsys.readouterr().err
-        assert word.partition("=")[0] in told and "dlnmr estimates no quantities" in told
+    class Silent(Decay):
+        task = property()
+
+    with pytest.raises(ConfigError, match=r"system.task='quantity': one of quantities, signals"):
+        task_of(Lost())
+    with pytest.raises(ConfigError, match='toy names no task: add task = "'):
+        task_of(Silent())
+    with pytest.raises(ConfigError, match=r"rates=0.2: null: the task of toy, quantities, has"):
+        task_of(Decay(), {"rates": 0.2, "mode": None})

@@ -5,15 +5,14 @@ import pytest
 from scipy import stats
 
 from ipads_stream.core.quantity import Quantity
-from ipads_stream.evaluation.quantification.comparison import Comparison
-from ipads_stream.evaluation.quantification.scores import (
+from ipads_stream.core.sample import Sample
+from ipads_stream.evaluation.comparison import Comparison
+from ipads_stream.evaluation.tasks.quantities.scores import (
     BOUND,
     SUMS,
     _blocks,
     of_sums,
-    over_seeds,
     paired,
-    pooled,
     sample_sums,
     scores,
 )
@@ -31,8 +30,7 @@ def comparison_of(truth, estimates, *, quantity=T2, mask=None, bounds=None):
         seconds=dict.fromkeys(estimates, 1e-3),
         mask=mask,
         bounds={} if bounds is None else {"q": bounds},
-        inputs={},
-        params={},
+        sample=Sample(inputs={}, targets={}, params={}),
     )
 
 
@@ -201,32 +199,6 @@ def test_a_slow_method_is_compared_on_its_samples():
     assert [row["is_partial"] for row in scores(comparison)] == [False, True]
     found = paired(comparison, "q", "a", "b")
     assert found["samples"] == 30
-
-
-def test_seeds_are_pooled_and_what_was_not_trained_stays():
-    x, _, random = drawn(300)
-    fit = x * np.exp(0.1 * random.standard_normal(len(x)))
-    by_seed, networks = [], []
-    for _ in range(3):
-        network = x * np.exp(0.05 * random.standard_normal(len(x)))
-        by_seed.append(scores(comparison_of(x, {"network": network, "fit": fit})))
-        networks.append(np.sqrt(np.mean(np.log(network / x) ** 2)))
-    network, untrained = pooled(by_seed)
-    half = stats.t.ppf(0.975, 2) * np.std(networks, ddof=1) / np.sqrt(3)
-    assert network["log_rmse"] == pytest.approx(np.mean(networks))
-    assert network["log_rmse_high"] == pytest.approx(np.mean(networks) + half)
-    assert network["log_rmse_by_seed"] == pytest.approx(networks)
-    assert network["seeds"] == 3
-    assert untrained == by_seed[0][1]
-    # the classical method need not run again for every seed
-    assert pooled([by_seed[0], by_seed[1][:1], by_seed[2][:1]]) == [network, untrained]
-    with pytest.raises(ValueError, match="which the first seed does not have"):
-        pooled([by_seed[0][:1], by_seed[1]])
-
-
-def test_one_seed_has_no_interval():
-    assert over_seeds([2.0]) == {"mean": 2.0, "sd": None, "low": None, "high": None, "seeds": 1,
-                                 "by_seed": [2.0]}  # fmt: skip
 
 
 def test_sums_have_a_name_each():

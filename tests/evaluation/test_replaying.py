@@ -6,13 +6,13 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from test_synthetic import small_system
+from test_synthetic import FILLED, TASK, compared, small_system
 
 from ipads_stream.core.errors import ConfigError
-from ipads_stream.evaluation.datasets import DataUnavailable
-from ipads_stream.evaluation.methods import NETWORK, fill_with_zeros
+from ipads_stream.data.named import DataUnavailable
+from ipads_stream.evaluation.evaluate import records as records_of
 from ipads_stream.evaluation.replaying import replay_logged
-from ipads_stream.evaluation.synthetic import synthetic_test
+from ipads_stream.report.figures import NETWORK
 from ipads_stream.stream.stream import Stream
 
 RUN = {"seed": 3, "system": "small"}
@@ -61,10 +61,11 @@ def test_by_checkpoint_into_another_folder(tmp_path):
 
 
 def test_worst_of_an_evaluation(run):
-    methods = {"zero-filling": fill_with_zeros, NETWORK: fill_with_zeros}
-    records = synthetic_test(small_system(), methods, (0.25, 0.5), samples=5, seed=3).records
-    records[2]["rlne"][NETWORK] = 9.0
-    records[6] = records[6] | {"digest": "0" * 64, "rlne": {NETWORK: 8.0}}
+    methods = {"zero-filling": FILLED, NETWORK: FILLED}
+    test = compared(small_system(), methods, (0.25, 0.5), samples=5, seed=3)
+    records = records_of(TASK, test)
+    records[2]["errors"][NETWORK] = 9.0
+    records[6] = records[6] | {"digest": "0" * 64, "errors": {NETWORK: 8.0}}
     log = run / "samples.jsonl"
     log.write_text("".join(json.dumps(record) + "\n" for record in records) + '{"cut of')
     first, second = replayed(run=str(run), log=str(log), worst=2)

@@ -2,54 +2,25 @@
 
 import json
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 import scipy.io
 import torch
+from test_page import parsed
 from test_synthetic import small_system
 
 from ipads_stream.core.errors import ConfigError
-from ipads_stream.core.files import write_text
-from ipads_stream.evaluation import affordable, curve_figures, datasets, evaluate, report
-from ipads_stream.evaluation.evaluate import Settings, evaluate_model
-from ipads_stream.evaluation.methods import LRHM, NETWORK, REFINED
-from ipads_stream.evaluation.model import Model
-from ipads_stream.evaluation.planes_recording import UnusableData
-from ipads_stream.evaluation.simulated_plane import simulated_plane
-from ipads_stream.evaluation.tables import Column, best_cells, html_table, text_table
-from ipads_stream.evaluation.thresholds import RATES
-
-VOID = {"meta", "img", "br", "link", "input", "hr"}
-
-
-class Parser(HTMLParser):
-    """Collects tags and fails where they are not closed in order."""
-
-    def __init__(self):
-        super().__init__()
-        self.open, self.tags, self.sources, self.text = [], [], [], []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.sources += [value for key, value in attrs if key in ("src", "href")]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text.append(data)
-
-
-def parsed(markup):
-    parser = Parser()
-    parser.feed(markup)
-    parser.close()
-    assert parser.open == []
-    return parser
+from ipads_stream.data import named as datasets
+from ipads_stream.data.planes.recording import UnusableData
+from ipads_stream.data.planes.simulated import simulated_plane
+from ipads_stream.evaluation import tasks as settings
+from ipads_stream.evaluation.evaluate import evaluate
+from ipads_stream.evaluation.tasks import Settings, task_of
+from ipads_stream.evaluation.tasks.signals import REFINED
+from ipads_stream.evaluation.tasks.signals.reconstruction import Reconstruction
+from ipads_stream.evaluation.tasks.signals.thresholds import RATES
+from ipads_stream.report.figures import NETWORK
 
 
 class Thresholds(torch.nn.Module):
@@ -66,7 +37,7 @@ class Thresholds(torch.nn.Module):
         return {"thresholds": torch.stack([k * rate for k in range(1, self.phases + 1)])}
 
 
-class Idle(Model):
+class Idle(Reconstruction):
     """Stands in for a network: gives back what it is given."""
 
     def __init__(self, net=None):
@@ -75,6 +46,14 @@ class Idle(Model):
 
     def __call__(self, fid, mask, *, batch_size=256):
         return np.where(mask, fid, 0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def patience():
+    """Nothing is left out because the machine is busy."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(settings.SECONDS, "quick", 1e4)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -96,19 +75,20 @@ def config_of(run, **changes):
 def measured(run):
     output = run / "measured"
     config = config_of(run, data=str(run / "plane<1>.npy"), rates=[0.25, 0.5])
-    return output, evaluate_model(Idle(), small_system(), config, output)
+    return output, evaluate(Idle(), small_system(), config, output)[0]
 
 
 def test_measured_evaluation_leaves_everything(measured):
     output, text = measured
     results = json.loads((output / "results.json").read_text())
     assert {row["rate"] for row in results["measured"]} == {0.25, 0.5}
-    assert [row["rate"] for row in results["synthetic"]] == [0.25] * 5
-    assert [row["method"] for row in results["synthetic"]][-2:] == [NETWORK, REFINED]
+    assert [row["rate"] for row in results["scores"]] == [0.25] * 5
+    assert [row["method"] for row in results["scores"]][:2] == [NETWORK, REFINED]
     assert len(results["network_against_IST"]) == 2
     assert len((output / "samples.jsonl").read_text().splitlines()) == 6
     for name in (
-        "plane", "slices", "measured_error", "spectra", "samples", "convergence", "training",
+        "plane", "slices", "measured_error", "spectra", "samples", "convergence",
+        "measured_convergence", "training",
     ):  # fmt: skip
         assert (output / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert str(output / "report.html") in text
@@ -120,8 +100,8 @@ def test_report_is_self_contained_and_escaped(measured):
     markup = (measured[0] / "report.html").read_text()
     found = parsed(markup)
     assert "script" not in found.tags and "link" not in found.tags
-    assert all(source.startswith("data:image/png;base64,") for source in found.sources)
-    assert found.tags.count("img") == 8
+    assert all(source.startswith(("data:image/png;base64,", "#")) for source in found.sources)
+    assert found.tags.count("img") == 9
     assert "plane<1>.npy" in "".join(found.text)
     assert "plane<1>" not in markup
     assert '"<b>"' in "".join(found.text)
@@ -133,10 +113,10 @@ def test_report_is_self_contained_and_escaped(measured):
 def test_synthetic_evaluation(run):
     output = run / "synthetic"
     net = Thresholds(2)
-    text = evaluate_model(Idle(net), small_system(), config_of(run, rates=[0.3, 0.5]), output)
+    text, _ = evaluate(Idle(net), small_system(), config_of(run, rates=[0.3, 0.5]), output)
     results = json.loads((output / "results.json").read_text())
-    assert {row["rate"] for row in results["synthetic"]} == {0.3, 0.5}
-    assert results["measured"] == []
+    assert {row["rate"] for row in results["scores"]} == {0.3, 0.5}
+    assert "measured" not in results
     assert (output / "synthetic_error.png").is_file()
     assert "Synthetic" in text
     assert [row["phase"] for row in results["thresholds"]] == [1, 2] * len(RATES)
@@ -151,13 +131,12 @@ def test_unavailable_data_are_replaced_and_said_so(run, monkeypatch):
         raise datasets.DataUnavailable("not at hand")
 
     monkeypatch.setattr(datasets, "find", refuse)
-    monkeypatch.setattr(affordable, "SECONDS", {"demo": 1e-6})
+    monkeypatch.setitem(settings.SECONDS, "quick", 1e-6)
     config = config_of(run, data="ubiquitin", rates=[0.5], schedules=1)
-    text = evaluate_model(Idle(), small_system(), config, run / "replaced")
+    text, _ = evaluate(Idle(), small_system(), config, run / "replaced")
     assert "stands in for ubiquitin: not at hand" in text
-    assert "LRHM is left out on the plane" in text
-    assert "LRHM is left out on synthetic signals" in text
-    assert "network + low rank is left out on the plane" in text
+    for name in ("LRHM", REFINED):
+        assert text.count(f"{name} is left out: ") == 2  # on the plane, and on synthetic signals
     assert not (run / "replaced" / "convergence.png").exists()
     markup = (run / "replaced" / "report.html").read_text()
     assert "Simulated plane: simulated protein" in markup
@@ -180,86 +159,32 @@ def test_unavailable_data_are_replaced_and_said_so(run, monkeypatch):
 )
 def test_wrong_values_are_named(key, value):
     with pytest.raises(ConfigError) as error:
-        Settings.of({key: value})
-    assert error.value.key == key
+        settings_of({key: value})
+    assert error.value.key.partition("[")[0] == key
 
 
-def test_a_slow_method_gets_fewer_signals_and_is_told_apart(monkeypatch):
-    methods = {LRHM: lambda fid, mask: fid, NETWORK: lambda fid, mask: fid}
-    monkeypatch.setattr(affordable, "timed", lambda method, fid, mask: (fid, 0.6))
-    used, fewer, notes = affordable.on_signals(methods, small_system(), 100, 4, "demo")
-    assert (set(used), fewer, notes) == ({LRHM, NETWORK}, {LRHM: 25}, [])
-    assert affordable.on_signals(methods, small_system(), 100, 1, "demo")[1] == {}
-    records = [
-        {"rate": 0.25, "rlne": {"LRHM": 0.1, "network": 0.2}},
-        {"rate": 0.25, "rlne": {"network": 0.9}},
-    ]
-    (note,) = affordable.on_the_same_signals(records, {"LRHM": 1})
-    assert "LRHM 0.100, network 0.200" in note
+def settings_of(config):
+    system = small_system()
+    return Settings.of(config, task_of(system, config), system)
 
 
-def test_two_slow_methods_are_tried_and_compared_each_on_its_own(monkeypatch):
-    seconds = {LRHM: 3.0, REFINED: 0.3}
-    methods = {name: (lambda fid, mask, name=name: (fid, name)) for name in (*seconds, NETWORK)}
-    monkeypatch.setattr(
-        affordable, "timed", lambda method, fid, mask: (fid, seconds[method(fid, mask)[1]])
-    )
-    used, fewer, notes = affordable.on_signals(methods, small_system(), 30, 10, "demo")
-    assert (set(used), fewer) == ({REFINED, NETWORK}, {REFINED: 20})
-    assert notes == ["LRHM is left out on synthetic signals: one takes about 3 s."]
-    plane = simulated_plane(0, num_peaks=2, num_direct=10, num_indirect=16)
-    used, notes = affordable.on_plane(methods, plane, 10, "demo")
-    assert (set(used), len(notes)) == ({REFINED, NETWORK}, 1)
-    errors = [{LRHM: 0.1, REFINED: 0.2, NETWORK: 0.4}, {REFINED: 0.6, NETWORK: 0.8}]
-    records = [{"rate": 0.5, "rlne": error} for error in errors]
-    first, second = affordable.on_the_same_signals(records, {LRHM: 1, REFINED: 2})
-    assert "LRHM 0.100, network + low rank 0.200, network 0.400" in first
-    assert "at 50 % network + low rank 0.400, network 0.600" in second
-
-
-def test_short_signals_are_not_refined():
-    methods = dict.fromkeys((NETWORK, REFINED), lambda fid, mask: fid)
-    plane = simulated_plane(0, num_peaks=1, num_direct=8, num_indirect=6)
-    used, notes = affordable.on_plane(methods, plane, 1, "demo")
-    assert list(used) == [NETWORK]
-    assert notes == ["network + low rank is left out: it needs signals of 8 points, these have 6."]
+def test_short_signals_are_not_refined(run):
+    system = small_system(points=6)
+    text, _ = evaluate(Idle(), system, config_of(run, rates=[0.5]), run / "short")
+    assert f"{REFINED} is left out: " in text and "8 or more points" in text
+    assert not (run / "short" / "convergence.png").exists()
 
 
 def test_the_step_after_the_network_is_not_one_of_the_others(run):
     output = run / "lead"
-    text = evaluate_model(Idle(), small_system(), config_of(run, rates=[0.5]), output)
-    rows = json.loads((output / "results.json").read_text())["synthetic"]
+    text, _ = evaluate(Idle(), small_system(), config_of(run, rates=[0.5]), output)
+    rows = json.loads((output / "results.json").read_text())["scores"]
     error = {row["method"]: row["rlne_median"] for row in rows}
     best = min((name for name in error if name not in (NETWORK, REFINED)), key=error.get)
     lead = text.partition("\n")[0]
     assert f"of the best other method compared ({best} {error[best]:.3f}" in lead
     assert lead.endswith(f"A low-rank step after it: {error[REFINED]:.3f}.")
     assert error[REFINED] < error[NETWORK]
-
-
-def test_tables_mark_the_best_and_all_that_equal_it():
-    columns = (Column("method", "method"), Column("error", "error", ".2f", best="low"))
-    rows = [
-        {"method": "<a>", "error": 0.101, "rate": 1},
-        {"method": "b", "error": 0.099, "rate": 1},
-        {"method": "c", "error": 0.01, "rate": 1, "is_partial": True},
-        {"method": "d", "error": 0.5, "rate": 2},
-        {"method": "e", "error": None, "rate": 2},
-    ]
-    assert best_cells(columns, rows, "rate") == {(0, 1), (1, 1)}
-    text = text_table(columns, rows, "rate")
-    assert text.count("*") == 2 and "–" in text
-    markup = html_table(columns, rows, "rate", "all & sundry")
-    assert markup.count("class=best") == 2
-    assert "&lt;a&gt;" in markup and "all &amp; sundry" in markup
-    parsed(markup)
-
-
-def test_page_is_written_whole(tmp_path):
-    path = tmp_path / "page.html"
-    write_text(path, report.page("a < b", [report.paragraph("x & y", is_note=True)]))
-    assert [p.name for p in tmp_path.iterdir()] == ["page.html"]
-    assert "a < b" in "".join(parsed(path.read_text()).text)
 
 
 def test_a_bad_folder_does_not_cost_the_evaluation(run, tmp_path):
@@ -271,7 +196,11 @@ def test_a_bad_folder_does_not_cost_the_evaluation(run, tmp_path):
 
     for output in (tmp_path / "file", tmp_path / "file" / "report"):
         with pytest.raises(OSError, match="file"):
-            evaluate_model(Busy(), small_system(), config_of(run), output)
+            evaluate(Busy(), small_system(), config_of(run), output)
+
+
+def plane_of(keys):
+    return task_of(small_system(), keys)._plane(settings_of(keys), [])
 
 
 def test_the_file_is_read_as_the_keys_say(tmp_path):
@@ -279,19 +208,19 @@ def test_the_file_is_read_as_the_keys_say(tmp_path):
     path = tmp_path / "two.npz"
     np.savez(path, one=rows, two=2 * rows)
     keys = {"data": str(path), "variable": "two"}
-    assert np.array_equal(evaluate._plane(Settings.of(keys), []).fid, 2 * rows)
+    assert np.array_equal(plane_of(keys).fid, 2 * rows)
     with pytest.raises(UnusableData, match=r"two.npz: no single complex array; .*variable="):
-        evaluate._plane(Settings.of({"data": str(path)}), [])
+        plane_of({"data": str(path)})
     struct = {"fid": {"pos": rows, "neg": rows.conj()}}
     scipy.io.savemat(tmp_path / "struct.mat", struct)
     keys = {"data": str(tmp_path / "struct.mat"), "mode": "states"}
-    assert evaluate._plane(Settings.of(keys), []).mode == "states"
+    assert plane_of(keys).mode == "states"
 
 
 @pytest.mark.parametrize(
     ("key", "value", "data"),
     [
-        ("mode", "tppi", "."),
+        ("mode", "dqd", "."),
         ("mode", "states", "synthetic"),
         ("mode", "states", "ubiquitin"),
         ("variable", 3, "."),
@@ -301,13 +230,5 @@ def test_the_file_is_read_as_the_keys_say(tmp_path):
 )
 def test_keys_of_a_file_are_refused_by_name(key, value, data):
     with pytest.raises(ConfigError) as error:
-        Settings.of({key: value, "data": data})
+        settings_of({key: value, "data": data})
     assert error.value.key == key
-
-
-def test_repeated_steps_are_drawn_once():
-    log = [{"step": step, "loss": float(step)} for step in (0, 1, 2, 3)]
-    log += [{"step": step, "loss": 10.0 + step} for step in (2, 3, 4)] + [{"step": 5}]
-    steps, values = curve_figures._series(log, "loss")
-    assert steps.tolist() == [0, 1, 2, 3, 4]
-    assert values.tolist() == [0, 1, 12, 13, 14]

@@ -29,7 +29,10 @@ class Decay:
     """S = M0 exp(-TE / T2) and Gaussian noise of standard deviation 1 / snr."""
 
     name: ClassVar[str] = "toy"
+    task: ClassVar[str] = "quantities"
     kind: ClassVar[str] = "voxel"
+    axis: ClassVar[tuple[str, str]] = ("EchoTime", "s")
+    baselines: ClassVar[dict[str, str]] = {"log-linear fit": "toy_decay.fit"}
 
     snr: float = 50.0
     shape: ClassVar[tuple[int, ...]] = ()
@@ -124,6 +127,16 @@ def log_linear(inputs):
     slope = (weight * dt * (log - y[..., None])).sum(-1) / (weight * dt**2).sum(-1)
     T2 = np.where(slope < 0, -1 / np.where(slope < 0, slope, -1), np.nan)
     return {"T2": T2, "M0": np.exp(y - slope * t)}
+
+
+def fit(system):
+    """The classical method, as a system declares one."""
+    return log_linear
+
+
+def twice(*, system, factor):
+    """A classical method that a configuration names."""
+    return lambda inputs: {name: factor * x for name, x in log_linear(inputs).items()}
 
 
 def config(output, target="Decay", **trainer):

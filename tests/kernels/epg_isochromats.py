@@ -8,28 +8,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from harness import ptxas_log, resources
 
-KERNELS = ("fisp_real", "fisp_complex", "cpmg")
+from ipads_stream.core.backend import cuda_text
+
 # Columns: T1, T2, B1 and the magnetisation before the train.
 TISSUE = np.array([[1.0, 0.1, 1.0, 1.0], [0.5, 0.03, 0.8, -0.9], [2.0, 0.9, 1.2, -1.0]]).T
 
 
-def text_for(text: Path, orders: int, folder: Path) -> Path:
-    """A copy of the CUDA text, in a folder, for a number of orders."""
-    path = folder / f"{text.stem}_{orders}.cu"
-    path.write_text(f"#define ORDERS {orders}\n{text.read_text()}")
+def text_for(text: Path, orders: int, folder: Path, lanes: int = 1) -> Path:
+    """A copy of the CUDA text, in a folder, for a number of orders that some lanes share."""
+    path = folder / f"{text.stem}_{orders}_{lanes}.cu"
+    path.write_text(f"#define ORDERS {orders}\n#define LANES {lanes}\n{cuda_text(text)}")
     return path
-
-
-def check_resources(text: Path, arch: str, real: str, limits) -> None:
-    """Registers and bytes of local memory of every kernel within limits, and no spills."""
-    found = resources(ptxas_log(text, arch, real))
-    assert found.keys() == set(KERNELS)
-    for name, registers, stack in zip(KERNELS, *limits, strict=True):
-        assert found[name]["registers"] <= registers, name
-        assert found[name]["spills"] == 0, name
-        assert found[name]["stack"] <= stack, name
 
 
 def turned(M, angle, phase):

@@ -1,4 +1,4 @@
-"""The CUDA text of the isochromats' adjoint: its registers, and its slopes on the CPU."""
+"""The CUDA text of the isochromats' adjoint: its slopes on the CPU."""
 
 from __future__ import annotations
 
@@ -7,34 +7,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from harness import host_kernel, ptxas_log, resources
+from harness import run_on_host
 
 import ipads_stream
-from ipads_stream.physics import bloch_adjoint
-from ipads_stream.physics.bloch_arguments import played
-from ipads_stream.physics.kernels import bloch
-from ipads_stream.physics.kernels import bloch_adjoint as backward
+from ipads_stream.physics.bloch import adjoint as bloch_adjoint
+from ipads_stream.physics.bloch import on_gpu
+from ipads_stream.physics.bloch.arguments import played
+from ipads_stream.physics.bloch.kernels import adjoint as backward
+from ipads_stream.physics.bloch.kernels import evolve as bloch
 
-BLOCH_ADJOINT = Path(ipads_stream.__file__).parent / "physics" / "kernels" / "bloch_adjoint.cu"
-
-# Measured 116-120 and 200-220, of which the exponential and its derivative take most.
-REGISTERS = {"bloch_checkpoints": 128, "bloch_back": 224}
+KERNELS = Path(ipads_stream.__file__).parent / "physics/bloch/kernels"
 CASES = {
     "one split": (5e-6, 5e-3, 1e-5),
     "several": (1e-5, 4e-2, 1e-5),
     "hard": (2e-5, 1e-3, 1e-3),
     "exponential": (1e-5, 1e-4, 2e-2),
 }
-
-
-@pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
-@pytest.mark.parametrize("real", ["float", "double"])
-def test_registers_and_no_spills(real, arch):
-    found = resources(ptxas_log(BLOCH_ADJOINT, arch, real))
-    assert found.keys() == REGISTERS.keys()
-    for name, limit in REGISTERS.items():
-        assert found[name]["registers"] <= limit
-        assert found[name]["spills"] == found[name]["stack"] == 0
 
 
 def _arguments(amplitude, strength, dt, num=23, steps=30):
@@ -55,13 +43,18 @@ def _arguments(amplitude, strength, dt, num=23, steps=30):
     }
 
 
-def _by_text(tmp_path, real, steps, spins, tolerance, follow_rf, M, slope):
-    """The adjoint as on a GPU, chunks and segments included, with kernels that run on the CPU."""
-    kernels = {name: host_kernel(BLOCH_ADJOINT, name, tmp_path, real) for name in REGISTERS}
+@pytest.fixture
+def text_on_cpu(tmp_path, monkeypatch):
+    """NumPy in the place of CuPy: the texts get what a GPU gets, chunks and segments included."""
+
+    run_on_host(monkeypatch, tmp_path, bloch_adjoint, on_gpu)
+    monkeypatch.setattr(bloch_adjoint, "_CHUNK", 10)
+
+
+def _by_text(steps, spins, tolerance, follow_rf, M, slope):
     slope, of_steps, of_spins = slope.copy(), np.zeros(steps.shape), np.zeros(spins.shape)
-    bloch_adjoint.by_segments(
-        lambda name, num_items, *given: kernels[name](num_items + 5, *given),
-        steps, spins, tolerance, follow_rf, M, slope, of_steps, of_spins, 10,
+    bloch_adjoint._by_segments(
+        steps, spins, tolerance, follow_rf, M, slope, of_steps, of_spins
     )  # fmt: skip
     return slope, of_steps, of_spins
 
@@ -70,11 +63,7 @@ def _by_lanes(steps, spins, tolerance, follow_rf, M, slope):
     table = np.empty((len(steps), bloch.COLUMNS), M.dtype)
     bloch.shaped(steps, table)
     slope, of_steps, of_spins = slope.copy(), np.zeros(steps.shape), np.zeros(spins.shape)
-    nothing = np.zeros((0, 0), complex), np.zeros((0, len(M)), complex)
-    backward.bloch_adjoint(
-        steps, table, spins, tolerance, follow_rf, M, np.full(len(steps), -1), *nothing,
-        slope, of_steps, of_spins, nothing[1].copy(),
-    )  # fmt: skip
+    backward.bloch_adjoint(steps, table, spins, tolerance, follow_rf, M, slope, of_steps, of_spins)
     return slope, of_steps, of_spins
 
 
@@ -108,16 +97,17 @@ PRECISIONS = {
 }
 
 
+@pytest.mark.usefixtures("text_on_cpu")
 @pytest.mark.parametrize("follow_rf", [True, False])
 @pytest.mark.parametrize("precision", PRECISIONS.values(), ids=PRECISIONS)
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_slopes_follow_the_lanes_and_the_matrix_exponential(tmp_path, precision, case, follow_rf):
+def test_slopes_follow_the_lanes_and_the_matrix_exponential(precision, case, follow_rf):
     real, tolerance, bound, of_relaxation = precision
     arguments = _arguments(*case)
     steps, spins = played(np, arguments)
     M = arguments["M"].astype({"float": "f4", "double": "f8"}[real])
     slope = np.random.default_rng(1).normal(size=M.shape)
-    found = _by_text(tmp_path, real, steps, spins, tolerance, follow_rf, M, slope)
+    found = _by_text(steps, spins, tolerance, follow_rf, M, slope)
     lanes = _by_lanes(steps, spins, tolerance, follow_rf, M, slope)
     exact = _by_torch(steps, spins, M.astype("f8"), slope)
     exact[1][:, 5] *= steps[:, 5]
@@ -136,7 +126,7 @@ def test_slopes_follow_the_lanes_and_the_matrix_exponential(tmp_path, precision,
         assert np.linalg.norm((found[1] - exact[1])[~heard, :2]) <= 10 * bound * size
 
 
-@pytest.mark.gpu
+@pytest.mark.gpu(emulated=False)  # half a minute there
 @pytest.mark.parametrize(("kind", "bound"), [("f4", 1e-4), ("f8", 2e-6)])
 def test_the_gpu_agrees_with_the_cpu(kind, bound):
     import cupy

@@ -1,4 +1,4 @@
-"""The CUDA text of the isochromats: its registers, and its magnetisation on the CPU."""
+"""The CUDA text of the isochromats: its magnetisation on the CPU."""
 
 from __future__ import annotations
 
@@ -6,26 +6,32 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from harness import host_kernel, ptxas_log, resources
+from harness import host_kernel, run_on_host
 from scipy.linalg import expm
 
 import ipads_stream
 from ipads_stream.core.constants import GAMMA_1H
 from ipads_stream.physics import bloch
+from ipads_stream.physics.bloch import evolution, on_gpu
+from ipads_stream.physics.bloch.arguments import played
+from ipads_stream.physics.bloch.kernels import parts
+from ipads_stream.physics.bloch.kernels.adjoint import _way_without_rf as way_without_rf
 
-BLOCH = Path(ipads_stream.__file__).parent / "physics" / "kernels" / "bloch.cu"
+KERNELS = Path(ipads_stream.__file__).parent / "physics/bloch/kernels"
+CASES = {
+    "one split": (5e-6, 5e-3, 1e-5),
+    "several": (1e-5, 4e-2, 1e-5),
+    "hard": (2e-5, 1e-3, 1e-3),
+    "exponential": (1e-5, 1e-4, 2e-2),
+}
 
-# Measured 78-80 and 88-92, of which the exponential takes most.
-REGISTERS = {"float": 80, "double": 96}
 
+@pytest.fixture
+def text_on_cpu(tmp_path, monkeypatch):
+    """NumPy in the place of CuPy: the texts get what a GPU gets."""
 
-@pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
-@pytest.mark.parametrize("real", REGISTERS)
-def test_registers_and_no_spills(real, arch):
-    found = resources(ptxas_log(BLOCH, arch, real))
-    assert found.keys() == {"bloch"}
-    assert found["bloch"]["registers"] <= REGISTERS[real]
-    assert found["bloch"]["spills"] == found["bloch"]["stack"] == 0
+    run_on_host(monkeypatch, tmp_path, on_gpu)
+    monkeypatch.setattr(evolution, "is_numpy", lambda x: x.shape[-1] == 6)  # the steps
 
 
 def _sequence(num, steps, amplitude, strength, dt, seed=0):
@@ -59,33 +65,49 @@ def _exact(b1, gradient, dt, spins, M):
     return out[:, :3]
 
 
-@pytest.mark.parametrize("real", ["float", "double"])
-@pytest.mark.parametrize(
-    ("amplitude", "strength", "dt"),
-    [(5e-6, 5e-3, 1e-5), (1e-5, 4e-2, 1e-5), (2e-5, 1e-3, 1e-3), (1e-5, 1e-4, 2e-2)],
-    ids=["one split", "several", "hard", "exponential"],
-)
-def test_magnetisation_follows_the_matrix_exponential(tmp_path, real, amplitude, strength, dt):
-    kind, bound = {"float": ("f4", 1e-5), "double": ("f8", 2e-7)}[real]
-    num, steps = 20, 60
-    b1, gradient, dt, spins, M = _sequence(num, steps, amplitude, strength, dt)
+@pytest.mark.parametrize(("kind", "bound"), [("f4", 1e-5), ("f8", 2e-7)])
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_text_follows_the_matrix_exponential_and_its_twin(request, kind, bound, case):
+    b1, gradient, dt, spins, M = _sequence(50, 60, *case)
     exact = _exact(b1, gradient, dt, spins, M)
-    half = -0.5 * GAMMA_1H * dt
-    rows = np.stack([half * b1.real, half * b1.imag, *(half * gradient.T), dt], 1)
-    x, y, z, df, B1, T1, T2, M0 = spins
-    spins = np.stack([x, y, z, -np.pi * df, B1, 1 / T1, 1 / T2, M0])
-    out = M.astype(kind)
-    host_kernel(BLOCH, "bloch", tmp_path, real)(
-        num + 5,
-        np.ascontiguousarray(rows),
-        np.ascontiguousarray(rows.astype(kind)),
-        np.int64(steps),
-        spins,
-        np.int64(num),
-        np.float64({"float": 1e-6, "double": 1e-8}[real]),
-        out,
-    )
-    assert np.abs(out - exact).max() < bound
+    names = ("df", "B1", "T1", "T2", "M0")
+    maps = {"position": np.ascontiguousarray(spins[:3].T),
+            **dict(zip(names, spins[3:], strict=True))}  # fmt: skip
+    arguments = M.astype(kind), b1, gradient, np.array(dt)
+    twin = bloch.evolve(*arguments, **maps)
+    request.getfixturevalue("text_on_cpu")
+    text = bloch.evolve(*arguments, **maps)
+    assert np.abs(text - exact).max() < bound
+    # Planned alike, they differ by roundings only.
+    assert np.abs(text - twin).max() < (1e-5 if kind == "f4" else 1e-11)
+
+
+@pytest.mark.parametrize("follow_rf", [False, True])
+def test_ways_are_those_of_the_twin(tmp_path, follow_rf):
+    b1, gradient, dt, spins, _ = _sequence(3000, 200, 2e-5, 3e-2, 1e-5)
+    dt = dt * np.random.default_rng(2).choice([0.3, 1, 8, 300], dt.shape)
+    arguments = {"M": np.zeros((3000, 3)), "b1": b1, "gradient": gradient, "dt": dt}
+    maps = dict(zip(("df", "B1", "T1", "T2", "M0"), spins[3:], strict=True))
+    steps, rows = played(np, {**arguments, "position": spins[:3].T, **maps})
+    group, tolerance = 1024, 1e-8
+    ways, ends = np.full((3, 200), 99, np.int8), np.full((3, 200), -1, np.int32)
+    host_kernel(KERNELS / "plan.cu", "plan", tmp_path)(
+        3 * 32 + 5, steps, np.int64(200), rows, np.int64(3000), np.float64(tolerance),
+        np.int32(follow_rf), np.int64(group), ways, ends,
+    )  # fmt: skip
+    reach, runs = np.empty(6), np.empty((201, 3), np.int64)
+    for number, first in enumerate(range(0, 3000, group)):
+        parts.reach_of(rows[:, first : first + group], reach)
+        planned = runs[: parts.plan(steps, reach, tolerance, runs)]
+        wanted = np.concatenate([np.full(stop - start, way) for start, stop, way in planned])
+        if follow_rf:
+            silent = np.flatnonzero(wanted == parts.FREE)
+            wanted[silent] = [way_without_rf(steps[k], reach, tolerance) for k in silent]
+        assert np.array_equal(ways[number], wanted)
+        for k, way in enumerate(wanted):
+            same = (wanted[k:] == way) & (steps[k:, 5] == steps[k, 5]) & (way >= 0)
+            assert ends[number, k] == k + max(1, np.argmin(np.append(same, False)))
+    assert len(np.unique(ways)) > 4
 
 
 @pytest.mark.gpu

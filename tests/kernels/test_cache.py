@@ -14,9 +14,9 @@ import numpy as np
 from ipads_stream import Stream, load_system
 from ipads_stream.core.random import Keys, normal, words
 from ipads_stream.physics import bloch, bloch_mcconnell, epg
-from ipads_stream.physics.phantom import Phantom
+from ipads_stream.physics.bloch.phantom import Phantom
 from ipads_stream.sequences.gradient_echo import gradient_echo
-from ipads_stream.physics.exponentials import damped_exponentials
+from ipads_stream.physics.spectroscopy.exponentials import damped_exponentials
 
 def told(*arrays):
     sha = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""The CUDA text of the derivatives of the phase graphs: registers, and gradients on the CPU."""
+"""The CUDA text of the derivatives of the phase graphs: gradients on the CPU."""
 
 from __future__ import annotations
 
@@ -7,32 +7,14 @@ from pathlib import Path
 import epg_isochromats as isochromats
 import numpy as np
 import pytest
-from epg_isochromats import TISSUE, check_resources, random_train, text_for
+from epg_isochromats import TISSUE, random_train, text_for
 from harness import host_kernel
 
 import ipads_stream
-from ipads_stream.physics.kernels import epg_adjoint as twin
+from ipads_stream.physics.epg.kernels import adjoint as twin
 
-ADJOINT = Path(ipads_stream.__file__).parent / "physics" / "kernels" / "epg_adjoint.cu"
+ADJOINT = Path(ipads_stream.__file__).parent / "physics/epg/kernels/adjoint.cu"
 SPINS = 256  # more than all orders of the trains here
-
-# Registers allowed and bytes of local memory by precision and number of orders. Where they stay in
-# registers the compiler takes all there are to read the kept states ahead; else it took 40 to 124.
-LIMITS = {
-    ("float", 20): ((255, 80, 255), (0, 480, 0)),
-    ("double", 20): ((96, 128, 80), (480, 960, 480)),
-    ("float", 80): ((56, 80, 56), (960, 1920, 960)),
-}
-
-
-def _text(folder, orders):
-    return text_for(ADJOINT, orders, folder)
-
-
-@pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
-@pytest.mark.parametrize(("real", "orders"), LIMITS)
-def test_registers_and_no_spills(tmp_path, real, orders, arch):
-    check_resources(_text(tmp_path, orders), arch, real, LIMITS[real, orders])
 
 
 def _fisp(*arguments):
@@ -65,15 +47,18 @@ def _differences(model, slopes, shared, tissue, which):
     return np.array([(loss(STEP, i) - loss(-STEP, i)) / (2 * STEP) for i in places])
 
 
-def _pages(num, length):
-    return length + -(-num // length) + 1
+def _work(num, length, orders, parts, lanes, kind):
+    """Pages of the states of 3 atoms, in fours."""
+    fours = -(-3 * parts * -(-orders // lanes) // 4)
+    pages = length + -(-num // length) + 1
+    return np.full((pages, fours, 3 * lanes, 4), np.nan, kind)
 
 
 @pytest.mark.parametrize(("real", "bound"), [("float", 2e-5), ("double", 1e-8)])
-@pytest.mark.parametrize("num", [1, 2, 23])
+@pytest.mark.parametrize(("num", "lanes"), [(1, 1), (2, 2), (23, 1), (23, 8)])
 @pytest.mark.parametrize("name", ["fisp_real", "fisp_complex"])
 def test_the_derivatives_of_fisp_are_those_of_the_sum_of_isochromats(
-    tmp_path, name, num, real, bound
+    tmp_path, name, num, lanes, real, bound
 ):
     kind = {"float": np.float32, "double": np.float64}[real]
     one_axis, parts = name == "fisp_real", 1 if name == "fisp_real" else 2
@@ -88,11 +73,11 @@ def test_the_derivatives_of_fisp_are_those_of_the_sum_of_isochromats(
         twin.fisp_complex(*train, *TISSUE, 12, plane, by_atom, by_pulse)
     parted, length = np.full((4, num, 3), np.nan, kind), 5
     atom = np.full((4, 3), np.nan, kind)
-    work = np.full(_pages(num, length) * 3 * 12 * parts * 3, np.nan, kind)
+    work = _work(num, length, 12, parts, lanes, kind)
     arguments = [np.ascontiguousarray(x, kind) for x in (*train, *TISSUE)]
     numbers = [np.int64(n) for n in (3, num, length)]
-    host_kernel(_text(tmp_path, 12), name, tmp_path, real)(
-        3, *arguments, slopes, *numbers, work, atom, parted
+    host_kernel(text_for(ADJOINT, 12, tmp_path, lanes), name, tmp_path, real)(
+        3 * lanes, *arguments, slopes, *numbers, work, atom, parted
     )
     for which in range(8):
         if which == 1 and one_axis:
@@ -106,19 +91,21 @@ def test_the_derivatives_of_fisp_are_those_of_the_sum_of_isochromats(
 
 
 @pytest.mark.parametrize(("real", "bound"), [("float", 2e-5), ("double", 1e-8)])
-@pytest.mark.parametrize("num", [1, 2, 27])
-def test_the_derivatives_of_cpmg_are_those_of_the_sum_of_isochromats(tmp_path, num, real, bound):
+@pytest.mark.parametrize(("num", "lanes"), [(1, 4), (2, 1), (27, 1), (27, 4)])
+def test_the_derivatives_of_cpmg_are_those_of_the_sum_of_isochromats(
+    tmp_path, num, lanes, real, bound
+):
     kind = {"float": np.float32, "double": np.float64}[real]
     slopes, spacing = np.ascontiguousarray(_slopes(num, np.complex128).real, kind), 0.012
     tissue = [np.full(3, spacing), *TISSUE[:3]]
     ours = np.empty((4, 3))
     twin.cpmg(spacing, *TISSUE[:3], slopes, ours)
     length, atom = 4, np.full((4, 3), np.nan, kind)
-    work = np.full(_pages(num, length) * 3 * 14 * 3, np.nan, kind)
+    work = _work(num, length, 14, 1, lanes, kind)
     arguments = [np.ascontiguousarray(x, kind) for x in TISSUE[:3]]
     numbers = [np.int64(n) for n in (3, num, length)]
-    host_kernel(_text(tmp_path, 14), "cpmg", tmp_path, real)(
-        3, kind(spacing), *arguments, slopes, *numbers, work, atom
+    host_kernel(text_for(ADJOINT, 14, tmp_path, lanes), "cpmg", tmp_path, real)(
+        3 * lanes, kind(spacing), *arguments, slopes, *numbers, work, atom
     )
     for which in range(4):
         exact = _differences(lambda *atom: _cpmg(*atom, num), slopes, [], tissue, which)
@@ -127,8 +114,9 @@ def test_the_derivatives_of_cpmg_are_those_of_the_sum_of_isochromats(tmp_path, n
         assert np.abs(atom[which] - exact).max() < bound * scale, which
 
 
+@pytest.mark.parametrize("lanes", [1, 2])
 @pytest.mark.parametrize("name", ["fisp_real", "fisp_complex"])
-def test_leaving_out_orders_leaves_them_out_of_the_derivative(tmp_path, name):
+def test_leaving_out_orders_leaves_them_out_of_the_derivative(tmp_path, name, lanes):
     """3 of 12 orders: the gradient is that of the signal without them, not of the exact one."""
     from ipads_stream.physics import epg
 
@@ -139,9 +127,9 @@ def test_leaving_out_orders_leaves_them_out_of_the_derivative(tmp_path, name):
         return (np.conj(slopes) * epg.fisp_formula(flip, *train[1:], *initial, 3)).real.sum()
 
     by_atom, parted = np.empty((4, 3)), np.empty((4, 23, 3))
-    work = np.empty(_pages(23, 5) * 3 * 3 * (1 if name == "fisp_real" else 2) * 3)
-    host_kernel(_text(tmp_path, 3), name, tmp_path, "double")(
-        3, *map(np.ascontiguousarray, (*train, *TISSUE)), slopes,
+    work = _work(23, 5, 3, 1 if name == "fisp_real" else 2, lanes, float)
+    host_kernel(text_for(ADJOINT, 3, tmp_path, lanes), name, tmp_path, "double")(
+        3 * lanes, *map(np.ascontiguousarray, (*train, *TISSUE)), slopes,
         *(np.int64(n) for n in (3, 23, 5)), work, by_atom, parted
     )  # fmt: skip
     step = np.eye(23) * STEP

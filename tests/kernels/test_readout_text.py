@@ -1,36 +1,20 @@
-"""The CUDA text of the readout: its registers, and its signal on the CPU."""
+"""The CUDA text of the readout: its signal on the CPU."""
 
 from __future__ import annotations
 
+import functools
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
-from harness import host_kernel, ptxas_log, resources
+from harness import host_kernel
 
-import ipads_stream
 from ipads_stream.physics import bloch
-from ipads_stream.physics.kernels import readout as lanes
-from ipads_stream.physics.phantom import Phantom
-from ipads_stream.physics.readout_lines import cut
+from ipads_stream.physics.bloch import on_gpu
+from ipads_stream.physics.bloch.kernels import readout as lanes
+from ipads_stream.physics.bloch.phantom import Phantom
+from ipads_stream.physics.bloch.readout_lines import cut
 from ipads_stream.physics.waveforms import Waveforms
-
-KERNELS = Path(ipads_stream.__file__).parent / "physics" / "kernels"
-READOUT = KERNELS / "readout.cu"
-
-# Measured 72 and 80-90.
-REGISTERS = {"float": 72, "double": 96}
-CHUNK = 512
-
-
-@pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
-@pytest.mark.parametrize("real", REGISTERS)
-def test_registers_and_no_spills(real, arch):
-    found = resources(ptxas_log(READOUT, arch, real))
-    assert found.keys() == {"readout"}
-    assert found["readout"]["registers"] <= REGISTERS[real]
-    assert found["readout"]["spills"] == found["readout"]["stack"] == 0
 
 
 def _free(items, coils, num, lines, points, seed=0):
@@ -57,33 +41,70 @@ def _free(items, coils, num, lines, points, seed=0):
     return rows, spins, extra, M, sensitivity, exact
 
 
+@pytest.fixture
+def launched(tmp_path, monkeypatch):
+    """NumPy in the place of CuPy: the text gets what a GPU gets. Names of the kernels that ran."""
+    names = []
+
+    @functools.cache
+    def built(text, real, name):
+        return host_kernel(text, name, tmp_path, real)
+
+    def launch(module, name, num, *arguments):
+        names.append(name)
+        built(*module, name)(num + 5, *arguments)
+
+    def module(text, options):
+        return text, options[0].removeprefix("-DREAL=")
+
+    monkeypatch.setattr(on_gpu, "launch", launch)
+    monkeypatch.setattr(on_gpu, "cuda_module", module)
+    return names
+
+
+@pytest.mark.parametrize("name", ["readout_lines", "readout"])
 @pytest.mark.parametrize(("real", "bound"), [("float", 3e-6), ("double", 1e-12)])
 @pytest.mark.parametrize(
     ("items", "coils", "num", "lines", "points"),
-    [(1, 1, 700, 6, 40), (3, 2, 37, 1, 1), (2, 9, 130, 5, 33), (1, 1, 1, 3, 300)],
+    [
+        (1, 1, 700, 6, 40),
+        (3, 2, 37, 1, 1),
+        (2, 9, 130, 5, 33),
+        (1, 1, 1, 3, 300),
+        (2, 3, 90, 30, 70),
+    ],
 )
 def test_text_and_twin_against_sums_of_exponentials(
-    tmp_path, real, bound, items, coils, num, lines, points
+    launched, monkeypatch, name, real, bound, items, coils, num, lines, points
 ):
     rows, spins, extra, M, sensitivity, exact = _free(items, coils, num, lines, points)
     kind, complex_kind = {"float": ("f4", "c8"), "double": ("f8", "c16")}[real]
     M, sensitivity = M.astype(kind), sensitivity.astype(complex_kind)
-    S, chunks = lines * points, -(-num // CHUNK)
-    out = np.full((items, coils, chunks, S), np.nan, complex_kind)
-    threads = items * chunks * -(-coils // 4) * S
-    sizes = (np.int64(n) for n in (items, coils, num))
-    host_kernel(READOUT, "readout", tmp_path, real)(
-        threads + 7, rows, np.int64(S), spins, extra, M, sensitivity, *sizes, out
-    )
-    scale = np.abs(exact).max()
-    assert np.abs(out.sum(axis=2) - exact).max() / scale < bound
-    twin = np.full((items, coils, S), np.nan, complex_kind)
     grain = np.full(7, {"float": 1e-8, "double": 1e-13}[real])
     found = cut(rows - rows[0], grain, float(extra[0].max()))
+    scale = np.abs(exact).max()
+    slots = dict.fromkeys(("float32", "float64"), (0, 1) if name == "readout_lines" else (1, 0))
+    monkeypatch.setattr(on_gpu, "_SLOTS", slots)
+    text = on_gpu.by_lines(rows, found, spins, extra, M, sensitivity)
+    assert set(launched) == {name}
+    assert np.abs(text - exact).max() / scale < bound
     columns = found.columns + np.where(found.absolute[:, None, None], rows[0][:, None], 0)
     places = (found.before, found.moving.ravel(), found.groups, found.firsts)
+    twin = np.full((items, coils, lines * points), np.nan, complex_kind)
     lanes.readout(columns.ravel(), *places, spins, extra, M, sensitivity, twin)
     assert np.abs(twin - exact).max() / scale < bound
+
+
+def test_samples_without_a_pattern_are_summed_one_by_one(launched):
+    rows, spins, extra, M, sensitivity, _ = _free(2, 5, 60, 4, 20)
+    rows = np.cumsum(np.random.default_rng(0).uniform(0, 0.1, rows.shape), 0)
+    found = cut(rows - rows[0], np.full(7, 1e-13), 40.0)
+    text = on_gpu.by_lines(rows, found, spins, extra, M, sensitivity)
+    turns, nepers = rows[:, :4] @ spins[:4], np.outer(rows[:, 4], spins[6]) + rows[:, 5:] @ extra
+    m = (M[:, 0] + 1j * M[:, 1]) * np.exp(2j * np.pi * turns - nepers)
+    exact = np.einsum("bcn,sbn->bcs", sensitivity, m.reshape(len(rows), 2, 60))
+    assert np.abs(text - exact).max() < 1e-12 * np.abs(exact).max()
+    assert launched == ["readout"]
 
 
 def test_echoes_of_one_polarity_share_a_pattern():

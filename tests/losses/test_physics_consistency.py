@@ -110,8 +110,8 @@ def test_from_yaml():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: LinearWeight(first=-1), "first=-1: a number, 0 or more"),
-        (lambda: LinearWeight(begin=5, end=5), "end=5: a sample index, at least 6"),
+        (lambda: LinearWeight(first=-1), "first=-1: a finite number, at least 0"),
+        (lambda: LinearWeight(begin=5, end=5), "end=5: a whole number, at least 6"),
         (lambda: Forward(system=object(), parameters=["amplitude"]), "system"),
         (lambda: Forward(system=load_system("dlnmr"), parameters="amplitude"), "parameters"),
         (lambda: PhysicsConsistency(supervised=Nothing(), model=None, weight=always), "model"),

@@ -9,7 +9,7 @@ import torch
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.sample import Sample
 from ipads_stream.losses.susceptibility import Susceptibility, slopes
-from ipads_stream.physics import dipole
+from ipads_stream.physics.fields import dipole
 
 SPACING = (1e-3, 1e-3, 2e-3)
 

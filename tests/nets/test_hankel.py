@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from ipads_stream.nets.hankel import (
+from ipads_stream.nets.dhmf import (
     antidiagonal_mean,
     counts,
     hankel_times,

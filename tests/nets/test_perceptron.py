@@ -11,7 +11,7 @@ import torch
 from ipads_stream import ConfigError
 from ipads_stream.nets.fingerprints import ProjectedPerceptron, singular_vectors
 from ipads_stream.nets.perceptron import Perceptron
-from ipads_stream.physics.fingerprint import fingerprint
+from ipads_stream.physics.epg.fingerprint import fingerprint
 from ipads_stream.sequences.fingerprint_schedules import SineLobes
 
 OUTPUTS = {

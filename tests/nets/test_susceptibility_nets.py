@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 import torch
 
+from ipads_stream.baselines import dipole_inversion
 from ipads_stream.core.errors import ConfigError
-from ipads_stream.evaluation.classical import dipole_inversion
-from ipads_stream.nets.dipole_iterations import (
+from ipads_stream.nets.dipole_unrolled import (
+    DipoleUnrolled,
     convolved,
     kernels,
     noise_level,
     tikhonov,
     total_variation,
 )
-from ipads_stream.nets.dipole_unrolled import DipoleUnrolled
 from ipads_stream.nets.field_scale import Fixed, RootMeanSquare
 from ipads_stream.nets.unet3d import UNet3D
-from ipads_stream.physics import dipole
+from ipads_stream.physics.fields import dipole
 
 OUTPUTS = {"chi_ppm": {"low": -0.2, "high": 0.2, "unit": "ppm"}}
 SPACING = (1e-3, 1e-3, 1.5e-3)
@@ -146,7 +146,7 @@ def test_total_variation_ends_where_the_classical_method_does():
     chi[:, 3:6, 3:8, 2:6], chi[:, 7:9, 4:9, 5:8] = 0.1, -0.2
     noise = np.random.default_rng(0).normal(0, 5e-4, shape).astype(np.float32)
     field = (dipole.field(chi, SPACING, (0, 0, 1)) + noise) * mask
-    grid = dipole_inversion.Grid(shape[1:], SPACING, (0.0, 0.0, 1.0))
+    grid = dipole_inversion.DipoleGrid(shape[1:], SPACING, (0.0, 0.0, 1.0))
     weight = 2e-4
     expected = dipole_inversion.total_variation(field, mask, grid, weight=weight, iterations=400)
     f, W = torch.from_numpy(field), torch.from_numpy(mask).float()

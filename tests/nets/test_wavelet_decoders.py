@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ipads_stream.config import compose, instantiate
+from ipads_stream.config import build_run, compose
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.nets.wavelet_decoders import (
     DirectDecoder,
@@ -152,6 +152,6 @@ def test_an_unknown_wavelet_is_refused():
 def test_both_have_as_many_parameters():
     counts = []
     for name in ("deepspio", "deepspio_direct"):
-        net = instantiate(compose(["system=deepspio", f"net={name}"])["net"], "net")
+        net = build_run(compose(["system=deepspio", f"net={name}"])).build_net()
         counts.append(sum(p.numel() for p in net.parameters()))
     assert counts[1] == pytest.approx(counts[0], rel=0.05)

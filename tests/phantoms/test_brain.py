@@ -8,7 +8,7 @@ import pytest
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.random import Keys
 from ipads_stream.distributions import Constant, Uniform
-from ipads_stream.phantoms.brain import TissueBrain, atlas_of
+from ipads_stream.phantoms.brain import TISSUES, TissueBrain, atlas_of
 from ipads_stream.phantoms.grid import Grid
 
 PLANE, SPACE = Grid((48, 48), (4.5e-3, 4.5e-3)), Grid((24, 28, 24), (9e-3, 9e-3, 9e-3))
@@ -57,8 +57,8 @@ def test_coarser_grids_hold_the_same_volume(small_atlas):
     brain = TissueBrain(folder=small_atlas, values=_one(1.0), **PLAIN)
     keys = Keys(0, "t", np.arange(1))
     for n, d in ((32, 2e-3), (18, 4e-3)):
-        shares = brain.shares(keys, Grid((n, n, n), (d, d, d)))
-        assert shares[0, 1].sum() * d**3 == pytest.approx(4 / 3 * np.pi * 15e-3**3, rel=0.03)
+        shares = brain.draw(keys, Grid((n, n, n), (d, d, d)))
+        assert shares["wm"][0].sum() * d**3 == pytest.approx(4 / 3 * np.pi * 15e-3**3, rel=0.03)
 
 
 @pytest.mark.parametrize("grid", [PLANE, SPACE], ids=["2D", "3D"])
@@ -110,7 +110,8 @@ def test_the_atlas(folder):
     assert 0.5 < litres["wm"] < 0.8
     assert 0.1 < litres["csf"] < 0.4
     # The two halves of a symmetric atlas.
-    shares = brain.shares(Keys(0, "t", np.arange(1)), Grid((81, 96, 80), (2e-3,) * 3))[0]
+    found = brain.draw(Keys(0, "t", np.arange(1)), Grid((81, 96, 80), (2e-3,) * 3))
+    shares = np.concatenate([found[tissue] for tissue in TISSUES])
     assert np.abs(shares - shares[:, ::-1]).mean() < 0.05
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rasterize_formula import rasterized_formula
 from scipy.spatial import ConvexHull, HalfspaceIntersection
 from scipy.spatial.transform import Rotation
 
@@ -16,7 +17,6 @@ from ipads_stream.phantoms import shapes as bodies
 from ipads_stream.phantoms.grid import Grid
 from ipads_stream.phantoms.random_shapes import RandomShapes
 from ipads_stream.phantoms.rasterize import rasterized
-from ipads_stream.phantoms.rasterize_formula import rasterized_formula
 
 PLANE = Grid((64, 64), (1e-3, 1e-3))
 FLAT = Grid((48, 96), (2e-3, 1e-3))

@@ -9,9 +9,16 @@ from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.random import Keys
 from ipads_stream.distributions import Constant, LogUniform, Uniform
 from ipads_stream.phantoms.grid import Grid
-from ipads_stream.phantoms.pouring import affine, by_rank, mixed, modulated
 from ipads_stream.phantoms.pyramid import pyramid
-from ipads_stream.phantoms.textures import FractalTexture, ImageTexture, LatticeTexture
+from ipads_stream.phantoms.textures import (
+    FractalTexture,
+    ImageTexture,
+    LatticeTexture,
+    affine,
+    by_rank,
+    mixed,
+    modulated,
+)
 
 PLANE, SPACE = Grid((32, 48), (4e-3, 3e-3)), Grid((12, 16, 20), (5e-3, 5e-3, 4e-3))
 KEYS = Keys(2, "test", np.arange(10))

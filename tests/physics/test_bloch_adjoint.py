@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ipads_stream.core.constants import GAMMA_1H
-from ipads_stream.physics import bloch, bloch_adjoint
+from ipads_stream.physics import bloch
 
 STEPS = ("b1", "gradient", "dt")
 # Size of a typical change of each argument.
@@ -201,34 +201,6 @@ def test_a_second_derivative_is_refused_and_forward_mode_takes_the_formula():
         moved = _evolved(bloch.evolve, arguments | {"df": dual})
         tangent = torch.autograd.forward_ad.unpack_dual(moved).tangent
     assert tangent.sum().item() == pytest.approx(first.detach().sum().item(), rel=1e-6)
-
-
-def test_slopes_of_samples_of_the_signal():
-    # Two coils, samples after several steps: against torch through the pieces between samples.
-    arguments = _arguments(num=40, steps=60)
-    rng = np.random.default_rng(2)
-    samples = [3, 4, 29, 59]
-    at = np.full(60, -1)
-    at[samples] = np.arange(4)
-    weights = rng.normal(size=(2, 40)) + 1j * rng.normal(size=(2, 40))
-    cotangents = rng.normal(size=(4, 2)) + 1j * rng.normal(size=(4, 2))
-    slope = rng.normal(size=(40, 3))
-    wanted = frozenset({*SIZES, "weights"})
-    mine = bloch_adjoint.slopes(
-        slope, arguments, wanted=wanted, at=at, cotangents=cotangents, weights=weights
-    )
-    tensors = {n: torch.tensor(x).requires_grad_() for n, x in arguments.items()}
-    of_coils = torch.tensor(weights).requires_grad_()
-    M, done, loss = tensors["M"], 0, 0.0
-    for j, k in enumerate(samples):
-        part = tensors | {"M": M} | {n: tensors[n][done : k + 1] for n in STEPS}
-        M, done = _evolved(bloch.evolve, part), k + 1
-        signal = of_coils @ torch.complex(M[:, 0], M[:, 1])
-        loss = loss + (signal * torch.tensor(cotangents[j]).conj()).real.sum()
-    (loss + (M * torch.tensor(slope)).sum()).backward()
-    for name, x in {**tensors, "weights": of_coils}.items():
-        theirs = x.grad.numpy()
-        assert np.linalg.norm(mine[name] - theirs) < 1e-11 * np.linalg.norm(theirs), name
 
 
 def test_repeats_are_bitwise_and_nothing_is_written_to():

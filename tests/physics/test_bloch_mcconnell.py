@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import itertools
 import math
 import types
@@ -17,8 +16,8 @@ from scipy.linalg import expm
 
 from ipads_stream.core.constants import GAMMA_1H, GAMMA_BAR_1H
 from ipads_stream.core.handover import torch_threads
-from ipads_stream.physics import bloch_mcconnell, line_shape
-from ipads_stream.physics.bloch_mcconnell import Pulses, Semisolid, Solute, Water
+from ipads_stream.physics import exchange as bloch_mcconnell
+from ipads_stream.physics.exchange import Pulses, Semisolid, Solute, Water, line_shape
 
 B0 = 3.0
 WATER = Water(T1=1.3, T2=0.08)
@@ -134,6 +133,8 @@ CASES = {
     "shaped": ([WATER, AMIDE, NOE], [TRAIN | {"amplitude": SHAPE, "number": 4}], {"B1": 1.1}),
     "two trains": ([WATER, AMINE], [TRAIN, TRAIN | {"amplitude": 1e-6j, "number": 3}], {}),
     "five": ([WATER, AMIDE, AMINE, NOE, BOUND], [TRAIN], {"df_ppm": 0.1}),
+    "seven": ([WATER, AMIDE, AMINE, NOE, Solute(2e-3, 1.0, 0.1, 500.0, 3.0),
+               Solute(1e-3, 1.2, 0.08, 30.0, -1.6), SOLID], [TRAIN], {"df_ppm": 0.1}),
     "solid": ([WATER, AMIDE, SOLID], [TRAIN], {"df_ppm": 0.25, "B1": 0.9}),
     "solid, shaped": ([WATER, SOLID], [TRAIN | {"amplitude": SHAPE, "number": 3}], {}),
     "Gaussian": ([WATER, Semisolid(0.1, 1.0, 1.5e-5, 30.0, line="Gaussian")], [TRAIN], {}),
@@ -423,35 +424,16 @@ def test_exponential_of_any_matrix():
         assert np.abs(bloch_mcconnell.expm(A) - exact).max() < 1e-12
 
 
-def _object(**fields):
-    return types.SimpleNamespace(**fields, note="ignored")
-
-
-def test_objects_with_the_names_of_fields_are_pools_and_pulses():
-    pools, trains = [WATER, AMIDE, SOLID], [TRAIN, TRAIN | {"oscillator": "halted"}]
-    exact = bloch_mcconnell.z_spectrum(pools, OFFSETS, trains, B0)
-    objects = [_object(**vars(pool)) for pool in pools]
-    objects[0].exchange = 0.0
-    found = bloch_mcconnell.z_spectrum(objects, OFFSETS, [_object(**x) for x in trains], B0)
-    assert np.array_equal(found, exact)
-    pulse_type = collections.namedtuple("Block", TRAIN)
-    exact = bloch_mcconnell.z_spectrum(pools, OFFSETS, TRAIN, B0)
-    for one in (_object(**TRAIN), pulse_type(**TRAIN), [pulse_type(**TRAIN)]):
-        assert np.array_equal(bloch_mcconnell.z_spectrum(pools, OFFSETS, one, B0), exact)
-    formula = bloch_mcconnell.z_spectrum_formula(objects, OFFSETS, _object(**TRAIN), B0)
-    assert np.abs(formula - exact).max() < 1e-11
-
-
-def test_what_an_object_lacks_is_named():
+def test_what_a_mapping_lacks_is_named():
     with pytest.raises(ValueError, match=r"pulses.duration is missing"):
-        bloch_mcconnell.z_spectrum([WATER], OFFSETS, _object(amplitude=1e-6), B0)
+        bloch_mcconnell.z_spectrum([WATER], OFFSETS, {"amplitude": 1e-6}, B0)
+    solute = {"fraction": 0.1, "T1": 1.0, "T2": 0.1, "shift_ppm": 1.0}
     with pytest.raises(ValueError, match=r"pools\[1\].exchange is missing"):
-        solute = _object(fraction=0.1, T1=1.0, T2=0.1, shift_ppm=1.0)
         bloch_mcconnell.z_spectrum([WATER, solute], OFFSETS, TRAIN, B0)
     with pytest.raises(ValueError, match=r"pools\[0\].exchange=3"):
-        bloch_mcconnell.z_spectrum([_object(T1=1.0, T2=0.1, exchange=3)], OFFSETS, TRAIN, B0)
+        bloch_mcconnell.z_spectrum([{"T1": 1.0, "T2": 0.1, "exchange": 3}], OFFSETS, TRAIN, B0)
     with pytest.raises(TypeError, match=r"pools\[1\]=SimpleNamespace.*fraction"):
-        bloch_mcconnell.z_spectrum([WATER, _object()], OFFSETS, TRAIN, B0)
+        bloch_mcconnell.z_spectrum([WATER, types.SimpleNamespace()], OFFSETS, TRAIN, B0)
 
 
 def test_mixed_libraries_are_named():
@@ -504,8 +486,7 @@ def test_whole_numbers_of_any_kind(kind):
 
 GOOD = {"pools": [WATER, AMIDE], "offsets_ppm": [0.0, 1.0], "pulses": TRAIN, "B0": 3.0}
 BAD = [
-    ({"pools": []}, "pools: 0 of them; 1 to 5"),
-    ({"pools": [WATER] + [AMIDE] * 5}, "6 of them"),
+    ({"pools": []}, "pools: none given"),
     ({"pools": [AMIDE, WATER]}, r"pools\[0\]=Solute: the water"),
     ({"pools": [WATER, WATER]}, r"pools\[1\]=Water"),
     ({"pools": [WATER, SOLID, SOLID]}, "two are semisolid"),
@@ -516,14 +497,14 @@ BAD = [
     ({"pools": [{"T1": 1.0, "t2": 0.1}]}, r"pools\[0\].t2=0.1: T1, T2"),
     ({"pools": [{"T1": 1.0}]}, r"pools\[0\].T2 is missing"),
     ({"pools": [Water(-1.0, 0.1)]}, r"pools\[0\].T1=-1.0: a positive time"),
-    ({"pools": [Water(1.0, 2.1)]}, r"pools\[0\].T2=2.1: at most 2 T1 is allowed, T1=1.0"),
+    ({"pools": [Water(1.0, 2.1)]}, r"pools\[0\].T2=2.1: at most 2 T1 = 2.0 s"),
     ({"pools": [Water(np.array([1.0, np.nan]), 0.1)]}, r"pools\[0\].T1=nan"),
     ({"pools": [WATER, Solute(-1e-3, 1.0, 0.1, 50.0, 2.0)]}, r"pools\[1\].fraction=-0.001"),
     ({"pools": [WATER, Solute(1e-3, 1.0, 0.1, -50.0, 2.0)]}, r"pools\[1\].exchange=-50.0"),
     ({"pools": [WATER, Semisolid(0.1, 1.0, 1e-5, 30.0, line="box")]}, r"line='box'"),
     ({"pools": [Water(np.ones(2), 0.1), Solute(np.ones(3), 1, 0.1, 5, 2)]}, "do not fit together"),
-    ({"pulses": TRAIN | {"amplitude": 2.0}}, r"pulses.amplitude=2.0: finite tesla up to 0.001"),
-    ({"pulses": TRAIN | {"amplitude": np.ones((2, 2))}}, r"amplitude of shape \(2, 2\)"),
+    ({"pulses": TRAIN | {"amplitude": 2.0}}, r"pulses.amplitude=2.0: a finite number of T"),
+    ({"pulses": TRAIN | {"amplitude": np.ones((2, 2))}}, r"amplitude: shape \(2, 2\)"),
     ({"pulses": TRAIN | {"duration": -0.1}}, "pulses.duration=-0.1"),
     ({"pulses": [TRAIN, TRAIN | {"gap": math.inf}]}, r"pulses\[1\].gap=inf"),
     ({"pulses": TRAIN | {"number": 0}}, "pulses.number=0: a whole number"),
@@ -531,13 +512,13 @@ BAD = [
     ({"pulses": TRAIN | {"oscillator": "on"}}, "oscillator='on': continuous or halted"),
     ({"pulses": {"amplitude": 1e-6}}, "pulses.duration is missing"),
     ({"pulses": []}, "none given"),
-    ({"offsets_ppm": [[0.0]]}, r"offsets_ppm of shape \(1, 1\)"),
+    ({"offsets_ppm": [[0.0]]}, r"offsets_ppm: shape \(1, 1\)"),
     ({"offsets_ppm": [math.nan]}, "offsets_ppm=nan"),
     ({"B0": 0.0}, "B0=0.0: a finite positive field"),
     ({"B1": math.inf}, "B1=inf: a finite factor"),
     ({"pools": [WATER, Semisolid(0.1, math.inf, math.inf, 30.0)]}, r"pools\[1\].T2=inf: a finite"),
-    ({"df_ppm": math.inf}, "df_ppm=inf: finite ppm"),
-    ({"Mz0": 1.5}, "Mz0=1.5: from -1 to 1"),
+    ({"df_ppm": math.inf}, "df_ppm=inf: a finite number of ppm"),
+    ({"Mz0": 1.5}, "Mz0=1.5: a finite number from -1 to 1"),
 ]
 
 

@@ -17,7 +17,7 @@ from scipy.linalg import expm
 
 from ipads_stream.core.constants import GAMMA_1H, GAMMA_BAR_1H
 from ipads_stream.physics import bloch
-from ipads_stream.physics.phantom import Phantom, from_maps
+from ipads_stream.physics.bloch.phantom import Phantom, from_maps
 from ipads_stream.physics.waveforms import Pulse, Waveforms
 
 BACKENDS = {
@@ -390,7 +390,7 @@ def test_wrong_waveforms_are_refused():
         bloch.signal(waveforms, phantom, tolerance=0.0)
     silent = dataclasses.replace(waveforms, receiver=np.full(waveforms.sampled.sum(), np.nan))
     for function in (bloch.signal, bloch.signal_formula):
-        with pytest.raises(ValueError, match="receiver=nan: a finite number is allowed"):
+        with pytest.raises(ValueError, match="receiver=nan: a finite angle in rad is allowed"):
             function(silent, phantom)
         for memory in (math.nan, -1.0):
             with pytest.raises(ValueError, match=f"memory={memory}: a time in s"):

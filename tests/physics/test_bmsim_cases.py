@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ipads_stream.core.constants import GAMMA_BAR_1H
-from ipads_stream.physics import bloch_mcconnell
+from ipads_stream.physics.exchange import saturation as bloch_mcconnell
 
 # The cases round gamma: the same frequencies and turns result from fields in this ratio.
 RATIO = 42.5764e6 / GAMMA_BAR_1H

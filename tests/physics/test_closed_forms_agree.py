@@ -9,12 +9,13 @@ import pytest
 
 from ipads_stream.core.constants import GAMMA_1H
 from ipads_stream.physics import bloch, epg
-from ipads_stream.physics.bssfp import bssfp
-from ipads_stream.physics.inversion_recovery import inversion_recovery
-from ipads_stream.physics.mprage import mprage
-from ipads_stream.physics.multi_echo import gradient_echoes, spin_echoes
-from ipads_stream.physics.spin_echo import exact_spin_echo
-from ipads_stream.physics.spoiled_gradient_echo import spoiled_gradient_echo
+from ipads_stream.physics.closed_forms.multi_echo import gradient_echoes, spin_echoes
+from ipads_stream.physics.closed_forms.steady_states import (
+    bssfp,
+    inversion_recovery,
+    mprage,
+    spoiled_gradient_echo,
+)
 
 HARD = 1e-9  # s, of a pulse that turns at once
 RNG = np.random.default_rng(0)
@@ -109,35 +110,6 @@ def test_mprage(centre):
     assert expected.shape == (N, num)
     decay = np.exp(-TE / TISSUE["T2"])[:, None]
     np.testing.assert_allclose(np.stack(echoes, -1) * decay, expected, rtol=1e-6, atol=1e-8)
-
-
-@pytest.mark.parametrize("scaled", [False, True])
-def test_spin_echo(scaled):
-    """Crushed: a spin at every phase of a turn, as of the gradients about the refocusing pulse."""
-    TR, TE, turns = 0.9, 0.04, 64
-    factor = B1 if scaled else np.ones(N)
-    spins = {name: np.repeat(x, turns) for name, x in TISSUE.items()}
-    every = np.repeat(factor, turns)
-    phases = np.tile(np.exp(2j * np.pi * np.arange(turns) / turns), N)
-    Mz = TISSUE["M0"]
-
-    def crushed(M):
-        transverse = (M[:, 0] + 1j * M[:, 1]) * phases
-        return np.stack([transverse.real, transverse.imag, M[:, 2]], -1)
-
-    def mean(x):
-        return np.mean(x.reshape(N, turns), axis=1)
-
-    for _ in range(60):
-        M = _pulsed(np.repeat(Mz, turns)[:, None] * np.array([0.0, 0, 1]), math.pi / 2, B1=every)
-        M = crushed(bloch.free_precession(M, TE / 2, **spins))
-        M = crushed(_pulsed(M, math.pi, math.pi / 2, B1=every))
-        M = bloch.free_precession(M, TE / 2, **spins)
-        echoes = mean(_signal(M))
-        # What is left crosswise at the end of TR is spoiled; Mz after the pulse is the mean.
-        Mz = _waited(mean(M[:, 2])[:, None] * np.array([0.0, 0, 1]), TR - TE)[:, 2]
-    of = {name: TISSUE[name] for name in ("T1", "T2", "M0")}
-    np.testing.assert_allclose(echoes, exact_spin_echo(TR, TE, B1=factor, **of), rtol=1e-6)
 
 
 def test_decays():

@@ -197,8 +197,11 @@ def test_a_parameter_without_any_effect_is_refused(convert):
     [
         (lambda: cramer_rao.fisher_information(np.ones((4, 2)), 0.0), "sigma=0.0"),
         (lambda: cramer_rao.fisher_information(np.ones((4, 2)), float("nan")), "sigma=nan"),
-        (lambda: cramer_rao.fisher_information(np.ones((4, 2)), np.ones(3)), "sigma of shape"),
-        (lambda: cramer_rao.bound(np.eye(2), [1.0]), r"prior of shape \(1,\)"),
+        (
+            lambda: cramer_rao.fisher_information(np.ones((4, 2)), np.ones(3)),
+            r"sigma \(3,\), jacobian",
+        ),
+        (lambda: cramer_rao.bound(np.eye(2), [1.0]), r"prior: shape \(1,\)"),
         (lambda: cramer_rao.bound(np.eye(2), [1.0, -1.0]), "prior=-1.0"),
         (
             lambda: cramer_rao.fisher_information(np.array([[1.0, 2], [3, np.nan]]), 1.0),

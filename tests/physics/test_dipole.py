@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ipads_stream.physics import dipole
+from ipads_stream.physics.fields import dipole
 
 OBLIQUE = (0.3, -0.5, 0.8)
 

@@ -9,7 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipads_stream.physics import epg, epg_train
+from ipads_stream.physics import epg
+from ipads_stream.physics.epg import general as epg_train
 
 BACKENDS = {
     "numpy": np.asarray,
@@ -193,7 +194,9 @@ def test_a_balanced_train_reaches_the_closed_steady_state_of_each_isochromat():
 
 def test_psif_needs_an_earlier_pulse():
     flip = np.full(300, 0.6)
-    steps = epg.reversed_gradient_echoes(flip, 0 * flip, 0.01, 0.006)
+    pulses = np.stack([flip, 0 * flip], -1).ravel()
+    duration, shift = np.tile([0.006, 0.004], 300), np.tile([1, 0], 300)
+    steps = epg.Train(pulses, 0 * pulses, duration, shift, shift == 1)
     signal = epg.train(*steps, T1=ONE, T2=ONE * 0.2)[0]
     assert abs(signal[0]) == 0
     assert abs(signal[-1]) > 0.03
@@ -202,7 +205,9 @@ def test_psif_needs_an_earlier_pulse():
 
 def test_a_failed_inversion_lets_the_rest_recover():
     TI, T1, B1 = 0.3, 0.7, np.linspace(0, 1.2, 13)
-    steps = epg.inverted(epg.gradient_echoes(np.ones(1), np.zeros(1), 0.01, 0.0), TI)
+    crushed = np.array([epg.CRUSHED, 0])
+    flip, duration = np.array([np.pi, 1.0]), np.array([TI, 0.0])
+    steps = epg.Train(flip, np.zeros(2), duration, crushed, crushed == 0)
     signal = epg.train(*steps, T1=T1, T2=0.05, B1=B1)[:, 0]
     left = 1 - (1 - np.cos(np.pi * B1)) * np.exp(-TI / T1)
     assert np.abs(signal - 1j * np.sin(B1) * left).max() < 1e-14

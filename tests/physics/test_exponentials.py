@@ -11,7 +11,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipads_stream.physics.exponentials import damped_exponentials, damped_exponentials_formula
+from ipads_stream.physics.spectroscopy.exponentials import (
+    damped_exponentials,
+    damped_exponentials_formula,
+)
 
 BACKENDS = {
     "numpy": np.asarray,
@@ -177,7 +180,7 @@ def test_cupy_agrees():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"decay": np.zeros((2, 3))}, "decay=0.0: a positive"),
+        ({"decay": np.zeros((2, 3))}, "decay=0.0: a finite positive time"),
         ({"decay": np.full((2, 3), np.nan)}, "decay=nan"),
         ({"decay": np.full((2, 3), np.inf)}, "decay=inf"),
         ({"points": 0}, "points=0"),

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ipads_stream.physics import epg
-from ipads_stream.physics.fingerprint import fingerprint, logarithmic_jacobian, tissue_grid
+from ipads_stream.physics.epg.fingerprint import fingerprint, logarithmic_jacobian, tissue_grid
 
 FLIP = np.radians([20.0, 60.0, 35.0, 80.0, 10.0, 45.0])
 PHASE = np.array([0.0, math.pi, 0.0, 0.0, math.pi, 0.0])

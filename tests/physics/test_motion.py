@@ -13,15 +13,17 @@ from scipy.interpolate import RegularGridInterpolator
 from scipy.spatial.transform import Rotation
 
 from ipads_stream.core.constants import GAMMA_BAR_1H
-from ipads_stream.core.random import Keys
-from ipads_stream.physics import bloch, motion
-from ipads_stream.physics.deformation import Contraction, Deformation, GridDeformation
-from ipads_stream.physics.diffusion import RandomWalk
-from ipads_stream.physics.rigid_motion import RigidMotion, breathing, random_rigid_motion
+from ipads_stream.physics import bloch
+from ipads_stream.physics.motion import paths as motion
+from ipads_stream.physics.motion.courses import (
+    Contraction,
+    Deformation,
+    GridDeformation,
+    RigidMotion,
+)
 from ipads_stream.physics.waveforms import Pulse, Waveforms
 
 TIMES = np.array([0.0, 0.3, 0.5])
-KEYS = Keys(3, "train", np.array([4, 7]))
 
 
 def _rest(num=6, seed=0):
@@ -227,68 +229,6 @@ def test_the_phase_of_velocity_and_acceleration():
     assert errors[1] < 1e-7  # no longer than any step: one position for two lobes errs
 
 
-def test_a_walk_within_a_moving_body():
-    rest, edges = _rest(5)[None], np.array([0, 0.01, 0.015, 0.04])
-    keys = Keys(0, "train", np.array([2]))
-    walk, body = RandomWalk(keys, D=1e-9, interval=0.01), _rigid(interval=2e-3)
-    together = motion.Sequentially(walk, body, body)
-    assert together.interval == 2e-3
-    for place, alone, middle in zip(
-        together.path(rest, edges), walk.path(rest, edges), (0.005, 0.0125, 0.0275), strict=True
-    ):
-        np.testing.assert_allclose(place, body.position(body.position(alone, middle), middle))
-
-
-def test_wandering_is_keyed_and_has_its_law():
-    like = np.zeros(0)
-    arguments = {
-        "duration": 2.0,
-        "spacing": 0.05,
-        "translation": 2e-3,
-        "rotation": 0.1,
-        "like": like,
-    }
-    pair = random_rigid_motion(KEYS, "head", **arguments)
-    assert pair.translation.shape == pair.rotation.shape == (2, 41, 3)
-    single = random_rigid_motion(Keys(3, "train", np.array([7])), "head", **arguments)
-    np.testing.assert_array_equal(single.translation, pair.translation[1])
-    np.testing.assert_array_equal(single.rotation, pair.rotation[1])
-    assert not np.allclose(random_rigid_motion(KEYS, "body", **arguments).rotation, pair.rotation)
-    # A longer walk starts as the shorter.
-    longer = random_rigid_motion(KEYS, "head", **{**arguments, "duration": 4.0})
-    np.testing.assert_array_equal(longer.translation[:, :41], pair.translation)
-    many = random_rigid_motion(Keys(3, "train", np.arange(4000)), "head", **arguments)
-    for knot, time in ((20, 1.0), (40, 2.0)):
-        for x, scale in ((many.translation, 2e-3), (many.rotation, 0.1)):
-            spread = np.std(x[:, knot], axis=0) / (scale * math.sqrt(time))
-            np.testing.assert_allclose(spread, 1, atol=4 / math.sqrt(2 * 4000))
-    assert (
-        random_rigid_motion(KEYS, "h", **{**arguments, "like": like.astype("f4")}).rotation.dtype
-        == np.float32
-    )
-
-
-def test_breathing_goes_to_and_fro_in_its_ranges():
-    keys = Keys(1, "train", np.arange(300))
-    m = breathing(
-        keys, "breath", duration=12.0, spacing=0.02, amplitude=(0.005, 0.015), period=(3.0, 5.0),
-        like=np.zeros(0), direction=(0.0, 0.6, 0.8),
-    )  # fmt: skip
-    z = m.translation[..., 2] / 0.8
-    np.testing.assert_allclose(m.translation[..., 1] / 0.6, z)
-    assert np.all(m.translation[..., 0] == 0) and np.all(m.rotation == 0)
-    assert np.all(z[:, 0] == 0)
-    travel = np.ptp(z, axis=1)
-    assert 0.005 * 0.999 < travel.min() < 0.0055 and 0.0145 < travel.max() <= 0.015
-    # At expiration longer than at inspiration: above the middle most of the time.
-    middle = (z.max(1) + z.min(1)) / 2
-    assert np.mean(z > middle[:, None]) > 0.6
-    # Each repeats after a period of 3 to 5 s, and not before 2.9 s.
-    for course in z[:20]:
-        lags = [np.abs(course[n:] - course[:-n]).max() for n in range(145, 260)]
-        assert min(lags) < 0.1 * np.ptp(course)
-
-
 @pytest.mark.parametrize(
     ("call", "reason"),
     [
@@ -302,24 +242,8 @@ def test_breathing_goes_to_and_fro_in_its_ranges():
         (lambda: Contraction(0.02, 1.0), "shortening=1"),
         (lambda: Contraction(-0.02, 0.1), "inner=-0.02"),
         (lambda: motion.segments(_moving_waveforms(), 0.0), "interval=0"),
-        (lambda: _wander(duration=0.0), "duration=0"),
-        (lambda: _wander(rotation=-1.0), "rotation=-1"),
-        (lambda: _breathe(amplitude=(0.1, 0.05)), "amplitude="),
-        (lambda: _breathe(direction=(1.0, 1.0, 0.0)), "direction="),
-        (lambda: _breathe(spacing=math.nan), "spacing=nan"),
-        (lambda: _breathe(power=0), "power=0"),
     ],
 )
 def test_refuses_what_makes_no_sense(call, reason):
     with pytest.raises(ValueError, match=reason):
         call()
-
-
-def _wander(**changes):
-    arguments = {"duration": 1.0, "spacing": 0.1, "translation": 1.0, "rotation": 1.0}
-    return random_rigid_motion(KEYS, "x", like=np.zeros(0), **{**arguments, **changes})
-
-
-def _breathe(**changes):
-    arguments = {"duration": 1.0, "spacing": 0.1, "amplitude": (0.0, 1.0), "period": (3.0, 4.0)}
-    return breathing(KEYS, "x", like=np.zeros(0), **{**arguments, **changes})

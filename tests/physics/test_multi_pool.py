@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.linalg import expm
 
-from ipads_stream.physics.multi_pool import decay
+from ipads_stream.physics.closed_forms.multi_pool import decay
 
 LIBRARIES = {
     "numpy": np.asarray,

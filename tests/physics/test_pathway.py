@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from ipads_stream.core.constants import GAMMA_1H, GAMMA_BAR_1H
-from ipads_stream.physics import bloch, pathway
+from ipads_stream.physics import bloch
+from ipads_stream.physics.bloch import pathway
 from ipads_stream.physics.waveforms import Pulse, Waveforms
 
 HARD = 1e-7  # s, of a pulse that turns at once

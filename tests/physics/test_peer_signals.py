@@ -11,11 +11,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ipads_stream.data.phantoms import read_phantom
 from ipads_stream.physics import bloch
-from ipads_stream.physics.phantom import Phantom
+from ipads_stream.physics.bloch.phantom import Phantom
 
 h5py = pytest.importorskip("h5py")
-pytest.importorskip("pypulseq")
 
 SEQUENCE = "koma_epi_100x100_TE100_FOV230.seq"
 
@@ -34,17 +34,7 @@ def _existing(path):
 
 
 def _phantom(data_folder, name):
-    """Spins of a map in JEMRIS's form: density, 1/T1, 1/T2 in 1/ms, 1/T2', offset in rad/s."""
-    with h5py.File(_existing(data_folder / "phantom" / name)) as file:
-        data = file["sample/data"][...]
-        spacing = 1e-3 * file["sample/resolution"][...].ravel()
-        assert not np.any(file["sample/offset"][...])
-    present = data[..., 0] != 0
-    size = data.shape[1::-1]
-    x, y = ((np.arange(n) - (n - 1) / 2) * d for n, d in zip(size, spacing[:2], strict=True))
-    places = np.stack(np.broadcast_arrays(x, y[:, None], 0.0), axis=-1)[present]
-    M0, R1, R2, _, omega = data[present].T
-    return Phantom(places, M0=M0, T1=1e-3 / R1, T2=1e-3 / R2, df=omega / (2 * np.pi))
+    return read_phantom(_existing(data_folder / "phantom" / name))
 
 
 def _jemris(data_folder, name):

@@ -12,7 +12,7 @@ import torch
 
 from ipads_stream.core.constants import GAMMA_BAR_1H
 from ipads_stream.physics import bloch
-from ipads_stream.physics.phantom import Phantom, from_maps
+from ipads_stream.physics.bloch.phantom import Phantom, from_maps
 from ipads_stream.physics.waveforms import Waveforms
 
 PLACES = np.zeros((4, 3))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 import torch
 
 from ipads_stream.core.constants import GAMMA_BAR_1H
-from ipads_stream.physics import bloch, single_shot
-from ipads_stream.physics.line_readout import Lines, lines_of, read_lines
-from ipads_stream.physics.phantom import Phantom
+from ipads_stream.physics import bloch
+from ipads_stream.physics.bloch import single_shot
+from ipads_stream.physics.bloch.line_readout import Lines, lines_of, read_lines
+from ipads_stream.physics.bloch.phantom import Phantom
 from ipads_stream.sequences.epi import epi, spin_echo_epi
 from ipads_stream.sequences.moled import moled
 
@@ -201,6 +203,17 @@ class TestRefusals:
     def test_a_sequence_that_selects_a_slice(self):
         with pytest.raises(ValueError, match="crushers"):
             single_shot.parts_of(spin_echo_epi(matrix=16, TE=60e-3))
+
+    def test_crushers_may_be_left_out_on_demand(self, sequence, shot):
+        w = sequence.waveforms()
+        with pytest.raises(ValueError, match="gradient: one along z"):
+            single_shot.parts_of(w, crushed=False)
+        without = dataclasses.replace(w, gradient=w.gradient * [1.0, 1.0, 0.0])
+        with pytest.raises(ValueError, match="crushers"):
+            single_shot.parts_of(without)
+        same = single_shot.parts_of(without, crushed=False)
+        np.testing.assert_array_equal(same.echoes, shot.echoes)
+        np.testing.assert_array_equal(same.before.gradient, shot.before.gradient)
 
     def test_no_crushers(self):
         with pytest.raises(ValueError, match="crushers"):

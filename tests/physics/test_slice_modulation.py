@@ -11,7 +11,7 @@ import torch
 
 from ipads_stream.core.constants import GAMMA_BAR_1H
 from ipads_stream.physics import bloch
-from ipads_stream.physics.slice_modulation import slice_images, slice_profile
+from ipads_stream.physics.bloch.slice_modulation import _formula, slice_images, slice_profile
 from ipads_stream.sequences import pulses
 from ipads_stream.sequences.scanner import Scanner
 
@@ -161,3 +161,13 @@ def test_senseless_numbers_are_refused(change, message):
     df = np.zeros((1, 1, 4))
     with pytest.raises(ValueError, match=message):
         slice_images(df, df, PROFILE, **(SETTINGS | change))
+
+
+@pytest.mark.parametrize("shape", [(3, 6, 5, 8), (2, 3, 1, 2), (4, 1, 1)])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_rows_on_the_cpu_are_the_formula_bit_for_bit(shape, kind):
+    random = np.random.default_rng(2)
+    df = (800 * random.normal(size=shape)).astype(kind)
+    M0 = random.uniform(0.5, 1, shape).astype(kind)
+    rows = slice_images(df, M0, PROFILE, **SETTINGS)
+    assert np.array_equal(rows, _formula(df, M0, PROFILE, parts=6, **SETTINGS))

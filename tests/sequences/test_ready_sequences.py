@@ -12,8 +12,9 @@ from test_pulseq import agree
 
 from ipads_stream.core.constants import GAMMA_BAR_1H
 from ipads_stream.core.errors import ConfigError
-from ipads_stream.physics import bloch_signal, pathway
-from ipads_stream.physics.phantom import Phantom
+from ipads_stream.physics.bloch import pathway
+from ipads_stream.physics.bloch import sequence_signal as bloch_signal
+from ipads_stream.physics.bloch.phantom import Phantom
 from ipads_stream.sequences import Scanner, read_pulseq, write_pulseq
 from ipads_stream.sequences.bssfp import bssfp
 from ipads_stream.sequences.epi import epi, spin_echo_epi

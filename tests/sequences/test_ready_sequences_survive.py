@@ -9,7 +9,7 @@ import pytest
 
 from ipads_stream.config import build_sequence, compose, conf_dir
 from ipads_stream.physics import bloch
-from ipads_stream.physics.phantom import Phantom
+from ipads_stream.physics.bloch.phantom import Phantom
 from ipads_stream.sequences import read_pulseq, write_pulseq
 
 SMALLER = {

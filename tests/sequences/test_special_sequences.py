@@ -9,8 +9,9 @@ import pytest
 
 from ipads_stream.core.constants import GAMMA_BAR_1H
 from ipads_stream.core.errors import ConfigError
-from ipads_stream.physics import bloch, bloch_mcconnell, epg
-from ipads_stream.physics.phantom import Phantom
+from ipads_stream.physics import bloch, epg
+from ipads_stream.physics.bloch.phantom import Phantom
+from ipads_stream.physics.exchange import saturation as bloch_mcconnell
 from ipads_stream.sequences.cest import cest
 from ipads_stream.sequences.epi_fingerprint import TES, epi_fingerprint
 from ipads_stream.sequences.fisp_fingerprint import fisp_fingerprint, sine_lobes

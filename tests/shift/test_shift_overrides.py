@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from ipads_stream.config import compose
 from ipads_stream.core.errors import ConfigError
-from ipads_stream.shift.overrides import flat, literal, merged
+from ipads_stream.shift.reading import flat
+from ipads_stream.shift.study import literal, merged
 
 
 def test_nested_and_dotted_keys_are_the_same():
@@ -47,8 +49,8 @@ def test_the_last_layer_decides():
      [1, "x", None], {"low": 1, "unit": "%", "of": [1, 2]}, ""],
 )  # fmt: skip
 def test_values_survive_the_grammar(value):
-    config = compose([f"resume={literal(value)}"])
-    assert config["resume"] == value
+    override = OverridesParser.create().parse_override(f"key={literal(value)}")
+    assert override.value() == value
 
 
 def test_an_arm_composes_to_what_it_says():

@@ -28,7 +28,7 @@ class Toy:
         return {"level": random.uniform(keys["level"])}
 
     def render(self, params, keys, xp):
-        if self.delay:
+        if self.delay > 0:
             import time
 
             time.sleep(self.delay)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from ipads_stream.core.description import config_hash, describe
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.random import Keys
 from ipads_stream.distributions import Adaptive, Correlated, Uniform
-from ipads_stream.stream.adaptation import adaptive_parameters, frozen, with_shares
+from ipads_stream.stream.adaptation import KEPT, adaptive_parameters, frozen, with_shares
 from ipads_stream.stream.replay import digest
 
 EVERY, ROWS = 6, 8
@@ -130,6 +132,20 @@ def test_batches_counted_before_the_save_are_not_counted_again(system):
     assert digests(train(again, 4 * EVERY - 1)) == digests(whole[2 * EVERY + 1 :])
 
 
+def test_a_state_is_read_on_the_host_and_follows_the_errors_to_their_device(system):
+    """A run is restored before its process knows which device is its own."""
+    stream = stream_of(system, threads=0)
+    taken = train(stream, 3)
+    again = stream_of(system, threads=0)
+    again.device = "cuda"  # of a stream on a GPU, which is not touched
+    again.load_state_dict(stream.state_dict())
+    assert again.table._pending.device.type == "cpu"
+    assert torch.equal(again.table._pending, stream.table._pending)
+    later = replace(taken[-1], provenance=replace(taken[-1].provenance, step=3))
+    again.feed_back(later, {name: error.to("meta") for name, error in errors_of(later).items()})
+    assert again.table._pending.device.type == "meta"
+
+
 def test_ranks_share_one_table(system):
     expected = stream_of(system)
     whole = train(expected, 5 * EVERY)
@@ -175,7 +191,7 @@ def _first(batch):
 
 
 def test_an_echo_counts_each_delivery(system):
-    stream = stream_of(system, echo=2, adapt_every=9, threads=0)
+    stream = stream_of(system, repeat=2, adapt_every=9, threads=0)
     taken = train(stream, 45)
     assert [first for first, _ in stream.table.history][:2] == [9 * ROWS, 14 * ROWS]
     assert digests([stream.batch(40)]) == digests([taken[40]])
@@ -292,3 +308,37 @@ def test_without_feedback_nothing_changes(system):
     assert stream.table.history == []
     expected = Stream(frozen(system), device="cpu").sample(batch.provenance.indices)
     assert np.array_equal(batch.params["amplitude"], expected.params["amplitude"])
+
+
+def test_the_state_does_not_grow_and_resumes_at_once(system):
+    stream = stream_of(system, threads=0)
+    sizes = []
+    for blocks in (KEPT, 2 * KEPT):
+        train(stream, blocks * EVERY)
+        sizes.append(len(json.dumps(stream.state_dict())))
+    assert sizes[1] < 1.1 * sizes[0]
+    assert len(stream.table.history) == KEPT and stream.table.newest == 3 * KEPT
+    with pytest.raises(ConfigError, match=r"index=0: \d+ or more: the shares of earlier"):
+        stream.sample([0])
+    state = stream.state_dict()
+    shift = 10**9 // EVERY * EVERY
+    table = state["table"]
+    table |= {"fed": table["fed"] + shift, "dropped": table["dropped"] + shift // EVERY}
+    table["history"] = [[first + shift * ROWS, shares] for first, shares in table["history"]]
+    again = stream_of(system, threads=0)
+    started = time.perf_counter()
+    again.load_state_dict(state | {"step": state["step"] + shift})
+    assert time.perf_counter() - started < 0.05
+    before = stream.table.history
+    (batch,), (later,) = train(stream, 1), train(again, 1)
+    assert stream.table.history == before
+    assert later.provenance.shares == batch.provenance.shares
+    assert again.frozen_system() == stream.frozen_system()
+
+
+def test_blocks_that_were_not_fed_back_cost_nothing(system):
+    stream = stream_of(system, threads=0)
+    stream.load_state_dict(stream.state_at(10**9))
+    started = time.perf_counter()
+    train(stream, 1)
+    assert time.perf_counter() - started < 0.5

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import subprocess
 import sys
 
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from ipads_stream import Frozen, Stream, freeze
+from ipads_stream import Frozen, Stream, freeze, load_system
 from ipads_stream.core.description import config_hash
 from ipads_stream.core.errors import ConfigError
 
@@ -145,3 +147,55 @@ def test_a_failed_freeze_leaves_nothing(toy, tmp_path):
     with pytest.raises(RuntimeError, match="sample 15"):
         freeze(stream, tmp_path / "set", 20)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("fmt", ["npy", "hdf5"])
+def test_samples_of_a_set_by_number(toy, tmp_path, fmt):
+    live = Stream(toy(), seed=2, split="test", device="cpu")
+    frozen = Frozen(freeze(live, tmp_path / "set", 10, fmt=fmt))
+    assert len(frozen) == 10
+    for rows, indices in (
+        (3, [3]),
+        (-1, [9]),
+        (slice(2, 5), [2, 3, 4]),
+        (slice(None, None, -4), [9, 5, 1]),
+    ):
+        found, expected = frozen[rows], live.sample(indices)
+        assert found.provenance.indices.tolist() == indices
+        assert torch.equal(found.inputs["signal"], expected.inputs["signal"])
+        assert np.array_equal(found.params["level"], expected.params["level"])
+    assert [len(sample) for sample in frozen] == [1] * 10
+    for wrong in (10, -11):
+        with pytest.raises(IndexError):
+            frozen[wrong]
+    assert "10 samples of toy" in repr(frozen)
+
+
+def test_units_stand_beside_the_arrays(tmp_path):
+    system = load_system("drone", ["schedule.num_frames=20"])
+    path = freeze(Stream(system, device="cpu"), tmp_path / "set.h5", 4, fmt="hdf5")
+    with h5py.File(path) as file:
+        units = {name: array.attrs.get("unit") for name, array in file.items()}
+    assert units["params.T1"] == units["targets.T2"] == "s"
+    assert units["params.B1"] == "1"
+    assert all(unit is None for name, unit in units.items() if name.startswith("inputs."))
+    path = freeze(Stream(system, device="cpu"), tmp_path / "set", 4)
+    assert Frozen(path).manifest["arrays"]["targets.T1"]["unit"] == "s"
+
+
+def test_infinity_in_a_configuration_is_plain_json_and_comes_back(toy, tmp_path):
+    live = Stream(toy(delay=-math.inf), device="cpu")
+    path = freeze(live, tmp_path / "set", 3)
+    text = (path / "manifest.json").read_text()
+    assert json.loads(text, parse_constant=lambda word: pytest.fail(word))
+    assert (
+        Frozen(path, config_hash=live.config_hash).stream(device="cpu").config_hash
+        == live.config_hash
+    )
+    # As sets were written before: JavaScript's words, and the digest of them.
+    manifest = json.loads(text)
+    manifest["config"]["delay"] = -math.inf
+    body = {key: value for key, value in manifest.items() if key != "manifest_hash"}
+    digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    (path / "manifest.json").write_text(json.dumps(body | {"manifest_hash": digest}))
+    assert Frozen(path).stream(device="cpu").config_hash == live.config_hash

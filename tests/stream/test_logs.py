@@ -9,7 +9,7 @@ import pytest
 
 from ipads_stream import Stream
 from ipads_stream.stream.replay import read_log
-from ipads_stream.train.failure_log import FailureLog
+from ipads_stream.train.callbacks import FailureLog
 from ipads_stream.train.tracker import LOG, JsonLines
 
 
@@ -32,7 +32,7 @@ def test_each_failure_of_a_trained_batch_is_written_once(toy, tmp_path):
     stream = Stream(
         toy(nan_at=tuple(range(1500))),
         batch_size=1200,
-        echo=2,
+        repeat=2,
         threads=2,
         on_nonfinite="mask",
         device="cpu",

@@ -156,7 +156,7 @@ class TestMeasured:
         ("change", "axis", "message"),
         [
             (abs, None, "real images"),
-            (lambda x: x, np.array([0.01]), "an echo time of 10 ms"),
+            (lambda x: x, np.array([0.01]), r"echo time \(s\) \[0.01\]"),
             (lambda x: np.repeat(x, 3, -1), None, "3 images"),
             (lambda x: 0 * x, None, "no signal"),
             (lambda x: x * np.nan, None, "not finite"),

@@ -88,7 +88,7 @@ def test_the_forward_model_is_differentiable(system):
 class TestBound:
     def test_it_is_what_least_squares_reaches(self, system):
         """Linearised estimates from noisy signals near one tissue have the bound's spread."""
-        from ipads_stream.evaluation.classical.fingerprint_matching import fitted
+        from ipads_stream.baselines.fingerprints.matching import fitted
 
         count = 1500
         fixed = dataclasses.replace(
@@ -184,8 +184,8 @@ class TestImages:
             (images[..., :-1], None, "60 frames"),
             (np.abs(images), None, "complex"),
             (images * np.nan, None, "finite"),
-            (images, np.full(60, 10e-3), "those of the schedule"),
-            (images[0, 0, 0], None, "frames along the last axis"),
+            (images, np.full(60, 10e-3), "echo times"),
+            (images[0, 0, 0], None, "frames, as the schedule has, along the last axis"),
         ):
             with pytest.raises(ConfigError, match=reason):
                 system.measured(changed, axis)

@@ -12,7 +12,7 @@ from ipads_stream import Stream, load_system
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.random import Keys
 from ipads_stream.phantoms import RandomShapes
-from ipads_stream.physics import dipole
+from ipads_stream.physics.fields import dipole
 
 SMALL = ["shape=[16,14,12]", "regions.number=12"]
 INDICES = np.arange(6, dtype=np.uint64)
@@ -114,6 +114,7 @@ class TestMeasured:
             (lambda x: np.repeat(x, 3, -1), None, "3 images"),
             (lambda x: x + 0j, None, "complex images"),
             (lambda x: x[0], None, "2 space axes"),
+            (lambda x: x[:, :, 2:3], None, "a volume, not a plane"),
         ],
     )
     def test_other_images_are_refused(self, change, axis, message):

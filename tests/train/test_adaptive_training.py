@@ -11,10 +11,9 @@ import torch
 
 from ipads_stream import Stream, load_system
 from ipads_stream.__main__ import main
-from ipads_stream.evaluation.peak_errors import peak_errors as reported
-from ipads_stream.losses.deep_supervision import DeepSupervision
-from ipads_stream.losses.peak_errors import peak_errors
-from ipads_stream.train.interrupt import Interrupt
+from ipads_stream.evaluation.tasks.signals.scores import peak_errors as reported
+from ipads_stream.losses.deep_supervision import DeepSupervision, peak_errors
+from ipads_stream.train.callbacks import Interrupt
 
 ADAPTIVE = (
     "system.amplitude={_target_: ipads_stream.distributions.Adaptive, edges: [0.2, 0.6],"

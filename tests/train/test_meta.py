@@ -17,13 +17,13 @@ from ipads_stream.core.random import Keys
 from ipads_stream.core.sample import Sample
 from ipads_stream.distributions import Curriculum, LinearSchedule, Uniform
 from ipads_stream.losses.deep_supervision import DeepSupervision
-from ipads_stream.physics.spectrum import fid
-from ipads_stream.stream.tasks import Tasks
+from ipads_stream.physics.spectroscopy.spectrum import fid
+from ipads_stream.stream.episodes import Episodes
 from ipads_stream.train.adapting import adapt, descend, with_weights
+from ipads_stream.train.callbacks import Interrupt
 from ipads_stream.train.checkpoint import read_checkpoint
-from ipads_stream.train.interrupt import Interrupt
 from ipads_stream.train.meta import Meta, MetaTraining
-from ipads_stream.train.objectives import HiddenPoints, Targets, measured_samples, rows_of
+from ipads_stream.train.objectives import HiddenPoints, Targets, measured_samples
 
 SHARED = ("rate", "snr", "decay")
 
@@ -90,14 +90,14 @@ def test_maml_gradients_are_those_of_the_closed_form(second_order, steps):
 def reptile_module(net, **changes):
     words = {"method": "reptile", "max_steps": 1, "inner_steps": 3, "inner_rate": 0.05, **changes}
     meta = Meta(**words)
-    return MetaTraining(meta, ["theta"], net, quadratic, None, {}, meta.optimizer, lambda step: 0.0)
+    return MetaTraining(meta, net, quadratic, None, {}, lambda step: 0.0)
 
 
 def test_reptile_moves_towards_the_adapted_weights():
     start = np.array([1.0, -2.0, 0.5])
     (a, c), (b, d) = problem(1, 4), problem(5, 4)
     net = Point(start)
-    terms, direction = reptile_module(net).task(samples(a, c), samples(b, d))
+    terms, direction = reptile_module(net).episode(samples(a, c), samples(b, d))
     direction.backward()
     theta = start
     for matrices, centres in ((a, c), (b, d), (a, c)):  # support and query in turn
@@ -116,7 +116,7 @@ def test_reptile_finds_the_start_nearest_to_all_tasks():
         net.zero_grad()
         for centre in centres:
             task = samples(np.eye(3)[None], centre[None])
-            (module.task(task, task)[1] / len(centres)).backward()
+            (module.episode(task, task)[1] / len(centres)).backward()
         with torch.no_grad():
             net.theta -= 0.3 * net.theta.grad
     assert np.allclose(net.theta.detach(), centres.mean(0), atol=1e-6)
@@ -131,7 +131,7 @@ def system():
 
 
 def test_samples_of_a_task_share_what_is_named_and_nothing_else(system):
-    tasks = Tasks(system=system, samples=4, shared=SHARED)
+    tasks = Episodes(system=system, samples=4, shared=SHARED)
     found = Stream(tasks, device="cpu").sample(range(12))
     plain = Stream(system, device="cpu").sample(range(12))
     for name in SHARED:
@@ -142,14 +142,14 @@ def test_samples_of_a_task_share_what_is_named_and_nothing_else(system):
     masks = found.inputs["mask"].numpy()
     assert len(np.unique(masks[:4], axis=0)) == 4  # schedules are not shared
     assert len(set(masks[:4].sum(1))) == 1
-    together = Tasks(system=system, samples=4, shared=("rate", "mask"))
+    together = Episodes(system=system, samples=4, shared=("rate", "mask"))
     masks = Stream(together, device="cpu").sample(range(8)).inputs["mask"].numpy()
     assert len(np.unique(masks[:4], axis=0)) == 1
     assert len(np.unique(masks, axis=0)) == 2
 
 
 def test_a_sample_of_a_task_does_not_depend_on_its_batch(system):
-    tasks = Tasks(system=system, samples=4, shared=SHARED)
+    tasks = Episodes(system=system, samples=4, shared=SHARED)
     small, large = (Stream(tasks, batch_size=size, device="cpu") for size in (4, 12))
     parts = torch.cat([small.batch(step).inputs["fid"] for step in range(3)])
     assert torch.equal(parts, large.batch(0).inputs["fid"])
@@ -160,7 +160,7 @@ def test_a_schedule_does_not_change_within_a_task(system):
     ends = {name: Uniform(low=low, high=low + 0.1) for name, low in (("start", 0.2), ("end", 0.8))}
     rate = Curriculum(**ends, schedule=LinearSchedule(end=32))
     same = Keys(0, "train", np.arange(32))
-    tasks = Tasks(system=replace(system, rate=rate), samples=8, shared=("rate",))
+    tasks = Episodes(system=replace(system, rate=rate), samples=8, shared=("rate",))
     found = tasks.draw(same, np.arange(32.0))["rate"].reshape(4, 8)
     assert np.all(found == found[:, :1])
     assert np.all(np.diff(found[:, 0]) > 0.05)
@@ -178,7 +178,7 @@ def test_a_schedule_does_not_change_within_a_task(system):
 )
 def test_bad_tasks_are_refused(system, changes, message):
     with pytest.raises(ConfigError, match=message):
-        Tasks(**{"system": system, "samples": 4, "shared": ("rate",), **changes})
+        Episodes(**{"system": system, "samples": 4, "shared": ("rate",), **changes})
 
 
 # Runs
@@ -243,7 +243,7 @@ BAD = [
     (["trainer.method=reptile", "trainer.adapted=['*.bias']"], r"trainer\.adapted"),
     (["trainer.inner_steps=0"], r"trainer\.inner_steps=0"),
     (["trainer.inner_rate=0"], r"trainer\.inner_rate=0"),
-    (["trainer.support=8"], r"trainer\.support=8: a whole number, 1 to 7"),
+    (["trainer.support=8"], r"trainer\.support=8: a whole number, at least 1 and at most 7"),
     (["trainer.task_size=few"], r"trainer\.task_size='few'"),
     (["trainer.hidden_share=1"], r"trainer\.hidden_share=1"),
     (["trainer.precision=16-mixed"], r"trainer\.precision='16-mixed'"),
@@ -361,7 +361,7 @@ def test_hidden_points_are_an_exact_share_keyed_by_sample_and_step():
     mask, hidden = sample.inputs["mask"], objective.hidden(sample, 3)
     assert not torch.any(hidden & ~mask)
     assert torch.equal(hidden.sum(1), (mask.sum(1) * 0.25).round().long().clamp_min(1))
-    part = rows_of(sample, slice(5, 9))
+    part = sample.rows(slice(5, 9))
     assert torch.equal(objective.hidden(part, 3), hidden[5:9])
     assert not torch.equal(objective.hidden(sample, 4), hidden)
     times = torch.stack([objective.hidden(sample, step) for step in range(400)]).float().mean(0)

@@ -9,8 +9,10 @@ import torch
 from ipads_stream import Stream, load_system
 from ipads_stream.__main__ import main
 from ipads_stream.config import build_run, build_system
+from ipads_stream.core.files import from_json
 from ipads_stream.core.sample import Sample
-from ipads_stream.stream.tasks import Tasks
+from ipads_stream.stream import adaptation
+from ipads_stream.stream.episodes import Episodes
 from ipads_stream.train.checkpoint import read_checkpoint
 
 TARGET = "trainer.target={rate:0.2,snr:10}"
@@ -32,7 +34,7 @@ def replayed(output, index, split="train"):
 
 def loss_at_start(output, arrays, weights=None):
     """Of a sample, by the network as it was before the first step."""
-    config = json.loads((output / "config.json").read_text())
+    config = from_json((output / "config.json").read_text())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config["seed"])
         run = build_run(config)
@@ -74,7 +76,7 @@ def test_the_worst_sample_of_a_meta_run(tmp_path, small, method):
     for name in ("rate", "snr"):
         assert arrays[f"params/{name}"] == plain.sample([index // 4]).params[name][0]
         assert arrays[f"params/{name}"] == replayed(output, first)[f"params/{name}"]
-    held = Tasks(system=plain.system, samples=4, shared=("rate", "snr", "decay"))
+    held = Episodes(system=plain.system, samples=4, shared=("rate", "snr", "decay"))
     expected = Stream(held, seed=5, split="validation", device="cpu", threads=0).sample([3])
     found = replayed(output, 3, "validation")
     assert np.array_equal(found["inputs/fid"], expected.inputs["fid"][0].numpy())
@@ -151,11 +153,32 @@ def test_samples_that_were_drawn_by_adapted_shares(tmp_path, small):
     assert changed >= 3
 
 
+def test_shares_that_the_checkpoint_does_not_keep_are_in_the_log(
+    tmp_path, small, monkeypatch, capsys
+):
+    uniform = "{_target_:ipads_stream.distributions.Uniform,low:0.05,high:1}"
+    adaptive = "_target_:ipads_stream.distributions.Adaptive"
+    amplitude = f"system.amplitude={{{adaptive},distribution:{uniform},edges:[0.2,0.5]}}"
+    words = [*small, amplitude, "stream.adapt_every=3", "stream.depth=1", "device=cpu"]
+    for name, kept in (("all", 16), ("few", 3)):
+        monkeypatch.setattr(adaptation, "KEPT", kept)
+        assert main(["train", *words, f"output={tmp_path / name}"]) == 0
+    pair = [replayed(tmp_path / name, 50)["params/amplitude"] for name in ("all", "few")]
+    assert np.array_equal(*pair)
+    (tmp_path / "few" / "shares.jsonl").unlink()
+    assert np.array_equal(
+        replayed(tmp_path / "few", 190)["params/amplitude"],
+        replayed(tmp_path / "all", 190)["params/amplitude"],
+    )
+    assert main(["replay", f"run={tmp_path / 'few'}", "index=50"]) == 2
+    assert "without a whole shares.jsonl" in capsys.readouterr().err
+
+
 def test_failures_of_a_run_of_tasks(tmp_path, small):
     """Their record holds the digest of the configuration of the tasks, not of the system."""
     output = tmp_path / "run"
     run_of(output, small, "trainer=meta", "trainer.task_size=4", "trainer.support=1")
-    tasks = Tasks(system=load_system("dlnmr", ["points=32"]), samples=4,
+    tasks = Episodes(system=load_system("dlnmr", ["points=32"]), samples=4,
                   shared=("rate", "snr", "decay"))  # fmt: skip
     stream = Stream(tasks, seed=0, device="cpu", threads=0)
     record = {"index": 6, "split": "train", "seed": 0, "policy": "mask", "step": 0,

@@ -8,7 +8,7 @@ import torch
 
 from ipads_stream.__main__ import main
 from ipads_stream.core.sample import Sample
-from ipads_stream.train.thresholds import ByRate, by_phase
+from ipads_stream.train.thresholds import ThresholdLog, by_phase
 
 
 def batch(counts, weight, points=40):
@@ -20,7 +20,7 @@ def test_means_are_those_of_the_samples_of_each_rate():
     values = torch.rand(3, 6, generator=torch.Generator().manual_seed(0))
     first = batch([10, 10, 20, 11], [1.0, 1.0, 1.0, 0.0])
     second = batch([10, 4], [1.0, 1.0])
-    log = ByRate()
+    log = ThresholdLog()
     log.add({"thresholds": values[:, :4]}, first)
     log.add({"thresholds": values[:, 4:]}, second)
     found = log.means()
@@ -36,7 +36,7 @@ def test_means_are_those_of_the_samples_of_each_rate():
 
 
 def test_processes_count_together():
-    one, other, both = ByRate(), ByRate(), ByRate()
+    one, other, both = ThresholdLog(), ThresholdLog(), ThresholdLog()
     values = torch.tensor([[1.0, 5.0, 3.0]])
     parts = (slice(0, 2), batch([10, 20], [1.0, 1.0])), (slice(2, 3), batch([10], [1.0]))
     for log, (rows, sample) in zip((one, other), parts, strict=True):
@@ -47,7 +47,7 @@ def test_processes_count_together():
 
 
 def test_what_has_no_thresholds_adds_nothing():
-    log = ByRate()
+    log = ThresholdLog()
     log.add({"spectrum": torch.zeros(2, 8)}, batch([10, 20], [1.0, 1.0]))
     log.add({"thresholds": torch.ones(2, 2)}, Sample({"x": torch.zeros(2, 8)}, {}, {}))
     assert log.means() == {}

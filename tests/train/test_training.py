@@ -15,6 +15,8 @@ import torch
 from ipads_stream import ConfigError, Stream, load_model, load_system
 from ipads_stream.__main__ import main
 from ipads_stream.config import compose, instantiate
+from ipads_stream.core.files import from_json
+from ipads_stream.evaluation.familiar import UnfamiliarWarning
 from ipads_stream.train.checkpoint import read_checkpoint
 from ipads_stream.train.supervised import Supervised
 
@@ -29,7 +31,7 @@ def test_a_run_leaves_what_it_promises(tmp_path, small, losses, capsys):
                  "worst/index", "loss/phase_2", "learning_rate"):  # fmt: skip
         assert all(name in row for row in rows if "loss" in row)
     assert sum("val/loss" in row for row in rows) == 2
-    config = json.loads((run / "config.json").read_text())
+    config = from_json((run / "config.json").read_text())
     assert config["system"]["points"] == 32
     checkpoint = read_checkpoint(run / "run.ckpt")
     assert checkpoint["stream"]["step"] == 24
@@ -47,7 +49,8 @@ def test_a_reconstruction_keeps_measured_points_and_any_length(tmp_path, small):
     reconstruct = load_model(tmp_path / "run" / "run.ckpt")
     sample = Stream(load_system("dlnmr", ["points=77"]), device="cpu").sample(range(5))
     fid, mask = sample.inputs["fid"].numpy(), sample.inputs["mask"].numpy()
-    out = reconstruct(fid, mask)
+    with pytest.warns(UnfamiliarWarning, match="signals have 77 points, in training 32"):
+        out = reconstruct(fid, mask)
     assert out.shape == fid.shape
     assert np.array_equal(out[mask], fid[mask])
     assert np.isfinite(out).all()
@@ -89,7 +92,7 @@ class _StopAfter:
         self.steps = steps
 
     def __enter__(self):
-        from ipads_stream.train.interrupt import Interrupt
+        from ipads_stream.train.callbacks import Interrupt
 
         self.original = Interrupt.on_train_batch_end
 
@@ -101,7 +104,7 @@ class _StopAfter:
         Interrupt.on_train_batch_end = on_train_batch_end
 
     def __exit__(self, *failure):
-        from ipads_stream.train.interrupt import Interrupt
+        from ipads_stream.train.callbacks import Interrupt
 
         Interrupt.on_train_batch_end = self.original
 
@@ -401,3 +404,15 @@ def test_wandb_offline_and_no_logger_leave_a_local_log(tmp_path, small, losses):
     assert main(["train", *words]) == 0
     assert list(run.glob("wandb/offline-run-*/*.wandb"))
     assert len(losses(run)) == 3
+
+
+def test_runs_that_begin_in_one_second_have_folders_of_their_own(tmp_path, monkeypatch):
+    from ipads_stream.train import run
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run.time, "strftime", lambda form: form.partition("-")[0])
+    config = {"resume": None, "output": None}
+    for name in ("runs/a", "runs/a-2", "runs/a-3"):
+        folder = run._folder(config, "a", 1)
+        assert str(folder) == name
+        folder.mkdir(parents=True)

@@ -1,0 +1,179 @@
+"""Small files that stand for huge ones, and headers that lie: refused before memory is taken."""
+
+from __future__ import annotations
+
+import gzip
+import resource
+import struct
+import zipfile
+import zlib
+
+import nibabel
+import numpy as np
+import pytest
+import yaml
+
+from ipads_stream.core.errors import ConfigError
+from ipads_stream.data.images import read_images
+from ipads_stream.data.planes.formats import read_arrays
+from ipads_stream.data.planes.recording import UnusableData
+from ipads_stream.data.raw import read_fids, read_kspace
+from ipads_stream.distributions import Empirical
+from ipads_stream.sequences.fingerprint_schedules import read_schedule
+
+HUGE = 1 << 40
+PEAK = 1 << 28  # bytes that refusing may take
+
+
+@pytest.fixture(autouse=True)
+def _little_memory_is_taken():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    yield
+    assert 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) < PEAK
+
+
+def _npy(path, shape, dtype="<c8"):
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": dtype, "fortran_order": False, "shape": shape}
+        )
+        file.write(bytes(64))
+    return path
+
+
+@pytest.mark.parametrize(
+    "shape", [(HUGE,), (1 << 20, 1 << 20), (-1, 8), (1 << 62, 1 << 62), (1 << 64,)], ids=str
+)
+@pytest.mark.parametrize("reader", [read_fids, read_kspace, read_images, read_arrays])
+def test_npy_headers(reader, shape, tmp_path):
+    path = _npy(tmp_path / "x.npy", shape)
+    with pytest.raises((ConfigError, UnusableData)):
+        reader(path, None) if reader is read_arrays else reader(path)
+
+
+def test_an_archive_named_npy(tmp_path):
+    np.savez(tmp_path / "x.npz", a=np.ones(3))
+    (tmp_path / "x.npz").rename(tmp_path / "x.npy")
+    for reader in (read_fids, read_kspace, read_images):
+        with pytest.raises(ConfigError, match="NumPy"):
+            reader(tmp_path / "x.npy")
+
+
+def test_npz_bomb(tmp_path):
+    path = tmp_path / "x.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        head = _npy(tmp_path / "head", (HUGE,)).read_bytes()
+        archive.writestr("a.npy", head)
+    with pytest.raises((ConfigError, UnusableData)):
+        read_arrays(path, None)
+    raw = bytearray(path.read_bytes())
+    at = raw.rindex(b"PK\x01\x02") + 24  # the size in the directory
+    raw[at : at + 4] = struct.pack("<I", 0xFFFFFFF0)
+    path.write_bytes(raw)
+    with pytest.raises((ConfigError, UnusableData)):
+        read_arrays(path, None)
+
+
+def _header(**fields):
+    image = nibabel.Nifti1Image(np.ones((4, 4, 4, 3), np.float32), np.eye(4))
+    raw = bytearray(image.to_bytes())
+    places = {"dim": (40, "<8h"), "datatype": (70, "<h"), "magic": (344, "4s"),
+              "vox_offset": (108, "<f"), "slope": (112, "<2f"), "size": (0, "<i")}  # fmt: skip
+    for name, values in fields.items():
+        place, form = places[name]
+        struct.pack_into(form, raw, place, *values)
+    return bytes(raw)
+
+
+ABSURD = {
+    "dim": {"dim": (7, 32767, 32767, 32767, 32767, 1, 1, 1)},
+    "negative": {"dim": (4, -4, 4, 4, 3, 1, 1, 1)},
+    "zero": {"dim": (4, 0, 4, 4, 3, 1, 1, 1)},
+    "no axes": {"dim": (0, 0, 0, 0, 0, 0, 0, 0)},
+    "axes": {"dim": (99, 4, 4, 4, 3, 1, 1, 1)},
+    "datatype": {"datatype": (77,)},
+    "rgb": {"datatype": (128,)},
+    "float128": {"datatype": (1536,)},
+    "offset": {"vox_offset": (1e30,)},
+    "offset nan": {"vox_offset": (float("nan"),)},
+    "offset inf": {"vox_offset": (float("inf"),)},
+    "offset negative": {"vox_offset": (-1e6,)},
+    "slope": {"slope": (float("inf"), 0.0)},
+    "intercept": {"slope": (1.0, float("nan"))},
+    "slope huge": {"slope": (1e38, 1e38)},
+    "magic": {"magic": (b"xxxx",)},
+    "size": {"size": (7,)},
+    "gigantic": {"dim": (3, 8000, 8000, 8000, 1, 1, 1, 1)},
+}
+
+
+@pytest.mark.parametrize("name", ABSURD)
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.filterwarnings("ignore")
+def test_nifti_headers(name, suffix, tmp_path):
+    raw = _header(**ABSURD[name])
+    path = tmp_path / f"x{suffix}"
+    path.write_bytes(gzip.compress(raw) if suffix == ".nii.gz" else raw)
+    for reader in (read_images, lambda x: Empirical(path=str(x))):
+        try:
+            reader(path)
+        except ConfigError as error:
+            assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        "\ufeff{}",
+        "{",
+        "3",
+        '{"a": ' + "[" * 200 + "]" * 200 + "}",
+    ],
+    ids=range(6),
+)
+def test_sidecars(text, tmp_path):
+    (tmp_path / "x.nii").write_bytes(_header())
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(ConfigError, match=r"x\.json"):
+        read_images(tmp_path / "x.nii")
+
+
+def _mat(element: bytes, *, compressed: bool = True) -> bytes:
+    head = b"MATLAB 5.0".ljust(124) + struct.pack("<H2s", 0x0100, b"IM")
+    packed = zlib.compress(element)
+    return head + (struct.pack("<II", 15, len(packed)) + packed if compressed else element)
+
+
+def test_mat_bombs_and_strings(tmp_path):
+    side = 1 << 20
+    array = struct.pack("<IIIIII", 14, 1 << 30, 6, 8, 6, 0)  # a double array, its flags
+    array += struct.pack("<IIii", 5, 8, side, side) + struct.pack("<II4s4x", 1, 1, b"a")
+    path = tmp_path / "x.mat"
+    for compressed in (True, False):
+        path.write_bytes(_mat(array + struct.pack("<II", 9, 1 << 30), compressed=compressed))
+        with pytest.raises((ConfigError, UnusableData)):
+            read_arrays(path, None)
+        with pytest.raises(ConfigError):
+            read_schedule(path)
+
+
+def test_aliases_of_a_schedule(tmp_path):
+    lines = ["a0: &a0 [1, 1]", *(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, 40))]
+    path = tmp_path / "x.yaml"
+    path.write_text("\n".join([*lines, "FA: *a39", "TR: [1]"]))
+    assert yaml.safe_load(path.read_text())  # it is small as long as nobody copies it
+    with pytest.raises(ConfigError, match="things"):
+        read_schedule(path)
+
+
+def test_sound_files_are_read(tmp_path):
+    values = np.arange(24, dtype=np.complex64).reshape(2, 3, 4)
+    np.save(tmp_path / "x.npy", values)
+    assert np.array_equal(read_kspace(tmp_path / "x.npy"), values)
+    np.savez_compressed(tmp_path / "x.npz", a=np.zeros((64, 64), complex))
+    assert read_arrays(tmp_path / "x.npz", None).traces.shape == (64, 64)
+    zeros = nibabel.Nifti1Image(np.zeros((64, 64, 64, 3), np.float32), np.eye(4))
+    nibabel.save(zeros, tmp_path / "x.nii.gz")
+    assert read_images(tmp_path / "x.nii.gz").values.shape == (64, 64, 64, 3)
