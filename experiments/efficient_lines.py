@@ -16,19 +16,45 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 
 from ipads_stream.config import compose
 from ipads_stream.core import random
 from ipads_stream.core.files import write_text
 from ipads_stream.core.random import Keys
 from ipads_stream.evaluation.metrics import rlne
-from ipads_stream.evaluation.peak_errors import median_peak_errors, peak_errors
-from ipads_stream.evaluation.shift_scores import first_samples
+from ipads_stream.evaluation.tasks.signals.scores import BESIDE, LOW, is_low, peak_errors
 from ipads_stream.physics.cramer_rao import fisher_information
-from ipads_stream.physics.spectrum import fid as fid_of
+from ipads_stream.physics.spectroscopy.spectrum import fid as fid_of
 from ipads_stream.shift.reading import read_study
 
 RESULTS = Path(__file__).parent / "results"
+
+
+def median_peak_errors(
+    errors: Float[np.ndarray, "signals peaks"],
+    amplitude: Float[np.ndarray, "signals peaks"],
+    *,
+    low: float = LOW,
+    beside: float = BESIDE,
+) -> dict[str, float]:
+    """Give the median error of low peaks and that of all peaks from `low` up, NaN without any.
+
+    Args:
+        errors: of :func:`peak_errors`, dimensionless, (signals, peaks).
+        amplitude: any unit, (signals, peaks); 0 where there is no peak.
+        low: unit of `amplitude`.
+        beside: unit of `amplitude`; see :func:`is_low`.
+
+    Returns:
+        "low" and "high": medians; "num_low" and "num_high": peaks behind them.
+    """
+    chosen = {"low": is_low(amplitude, low=low, beside=beside), "high": amplitude >= low}
+    found = {}
+    for name, at in chosen.items():
+        found[name] = float(np.median(errors[at])) if at.any() else float("nan")
+        found[f"num_{name}"] = float(at.sum())
+    return found
 
 
 def main() -> int:
@@ -38,7 +64,7 @@ def main() -> int:
         system = study.test_system(test)
         if system.snr is None:
             continue
-        sample = first_samples(system, samples=study.samples, seed=study.test_seed)
+        sample = study.scoring.draw(system, samples=study.samples, seed=study.test_seed)
         full = fid_of(sample.targets["spectrum"].numpy()).astype(np.complex128)
         mask, params = sample.inputs["mask"].numpy(), sample.params
         height = np.abs(sample.targets["spectrum"].numpy()).max(axis=1)

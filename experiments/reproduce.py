@@ -18,7 +18,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
@@ -29,15 +29,20 @@ import numpy as np
 import torch
 
 from ipads_stream import ConfigError, Stored, load_model
+from ipads_stream.baselines import Method, classical_methods
+from ipads_stream.baselines.signals.methods import LRHM
 from ipads_stream.config import build_run, build_system, compose
 from ipads_stream.core.files import write_text
-from ipads_stream.evaluation import datasets
-from ipads_stream.evaluation.measured import Region, measured_test
-from ipads_stream.evaluation.methods import NETWORK, REFINED, reconstruction_methods
+from ipads_stream.data import named as datasets
+from ipads_stream.data.planes.plane import Plane, read_plane, rows_between
+from ipads_stream.evaluation.comparison import compare, rows_of
 from ipads_stream.evaluation.metrics import confidence_interval
-from ipads_stream.evaluation.planes import Plane, read_plane, rows_between
-from ipads_stream.evaluation.synthetic import synthetic_test
+from ipads_stream.evaluation.tasks.signals import REFINED, Signals
+from ipads_stream.evaluation.tasks.signals.planes import Region, measured_test
+from ipads_stream.evaluation.tasks.signals.scores import at_rate
+from ipads_stream.report.figures import NETWORK
 from ipads_stream.shift import run_study
+from ipads_stream.systems import System
 from ipads_stream.train.run import train_run
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -77,12 +82,11 @@ def nmr1(budget: str, seeds: int, samples: int = 400) -> dict[str, Any]:
     rows: dict[str, Any] = {}
     for seed in range(seeds):
         model = load_model(trained(budget, seed))
-        methods = reconstruction_methods(model)
-        if seed:  # the classical methods do not change with the seed of the network
-            methods = {name: methods[name] for name in (NETWORK, REFINED)}
         system = build_system(model.config)
-        test = synthetic_test(system, methods, RATES, samples=samples, bar=sys.stderr.isatty())
-        for row in test.rows:
+        methods = Signals().network_methods(model)
+        if not seed:  # the classical methods do not change with the seed of the network
+            methods = classical_methods(system) | methods
+        for row in _scored(system, methods, RATES, samples):
             rows.setdefault(f"{row['method']} {row['rate']:.0%}", []).append(row)
     return {
         name: {
@@ -92,6 +96,19 @@ def nmr1(budget: str, seeds: int, samples: int = 400) -> dict[str, Any]:
         | {"signals": found[0]["signals"], "interval_of_first": _interval(found[0])}
         for name, found in rows.items()
     }
+
+
+def _scored(
+    system: System, methods: Mapping[str, Method], rates: Sequence[float], samples: int
+) -> list[dict[str, Any]]:
+    """A row per rate and method on the same noise-free signals."""
+    bar = sys.stderr.isatty()
+    conditions = [at_rate(system, rate) for rate in rates]
+    comparisons = [
+        (condition, compare(condition.system, methods, samples=samples, seed=0, bar=bar))
+        for condition in conditions
+    ]
+    return rows_of(Signals(), comparisons)
 
 
 def _interval(row: dict[str, Any]) -> list[float]:
@@ -124,13 +141,12 @@ def nmr2(budget: str, seeds: int, schedules: int = 10) -> dict[str, Any]:
     for name, (plane, regions) in planes().items():
         rows: dict[str, Any] = {}
         for seed in range(seeds):
-            methods = reconstruction_methods(load_model(trained(budget, seed)))
-            slow = {name: methods.pop(name) for name in ("LRHM", REFINED)}
-            if seed:  # the classical methods do not change with the seed of the network
-                methods = {NETWORK: methods[NETWORK]}
+            model = load_model(trained(budget, seed))
+            methods = Signals().network_methods(model)
+            if not seed:  # the classical methods do not change with the seed of the network
+                methods = classical_methods(build_system(model.config)) | methods
+            slow = {name: methods.pop(name) for name in (LRHM, REFINED) if name in methods}
             asked = [(methods, MEASURED_RATES, schedules)]
-            if seed:
-                slow.pop("LRHM")
             if "window" not in name:
                 asked.append((slow, (0.25,), 2))
             for used, rates, count in asked:
@@ -156,10 +172,11 @@ def speed(budget: str) -> dict[str, Any]:
     """Seconds per plane of 512 x 128 points, and ratios, in one run on one thread of torch."""
     torch.set_num_threads(1)
     plane = read_plane(datasets.find("ubiquitin"))
-    methods = reconstruction_methods(load_model(trained(budget, 0)))
+    model = load_model(trained(budget, 0))
+    methods = classical_methods(build_system(model.config)) | Signals().network_methods(model)
     seconds = {}
     for name, method in methods.items():
-        test = measured_test(plane, {name: method}, (0.25,), schedules=1 if name == "LRHM" else 3)
+        test = measured_test(plane, {name: method}, (0.25,), schedules=1 if name == LRHM else 3)
         seconds[name] = test.rows[0]["seconds_per_signal"] * len(plane.fid)
     return {
         "seconds_per_plane": seconds,
@@ -187,9 +204,9 @@ def _arm(job: tuple[str, int, int]) -> tuple[str, int, dict[str, float]]:
         _train([*QUIET, *words], ARMS[name])
         torch.set_num_threads(1)
         model = load_model(output / "run.ckpt")
-        methods = {NETWORK: model}
-        test = synthetic_test(build_system(model.config), methods, (0.15, 0.25, 0.5), samples=1000)
-        write_text(done, json.dumps({f"{r['rate']:.0%}": r["rlne_median"] for r in test.rows}))
+        methods = {NETWORK: Signals().network_methods(model)[NETWORK]}
+        rows = _scored(build_system(model.config), methods, (0.15, 0.25, 0.5), 1000)
+        write_text(done, json.dumps({f"{row['rate']:.0%}": row["rlne_median"] for row in rows}))
     return name, seed, json.loads(done.read_text())
 
 

@@ -16,15 +16,14 @@ Exit codes: 0, 1 where an arm failed, 2 for a bad configuration, 130 after an in
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from ipads_stream.config import conf_dir
+from ipads_stream.config import conf_dir, resolved
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.shift import run_study
 
@@ -32,10 +31,10 @@ from ipads_stream.shift import run_study
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="shift")
 def study(config: DictConfig) -> float | None:
     """One job: returns what a sweeper minimises, or None for a whole study."""
-    plain: Any = OmegaConf.to_container(config, resolve=True)
     outer = GlobalHydra.instance().hydra  # composes the job; the study composes its arms
     GlobalHydra.instance().clear()
     try:
+        plain = resolved(config, HydraConfig.get().overrides.task)
         ran = run_study(plain, bar=sys.stderr.isatty())
     except ConfigError as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN:

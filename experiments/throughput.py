@@ -3,8 +3,9 @@
     python experiments/throughput.py [row=NAME,...] [out=FILE.json] [quick]
 
 Rows: stream (signals, hand-over), bloch (isochromats and their gradients), signal (whole images),
-epg, bloch_mcconnell, distributions, systems (of quantities: generation beside training); all where
-none is named. What a row measures says its file in experiments/rates/. Peers are measured where
+epg, bloch_mcconnell, distributions, phantoms, draws (whatever is drawn on the host, per number),
+systems (of quantities: generation beside training); all where none is named. What a row measures
+says its file in experiments/rates/. Peers are measured where
 they can be imported: pip install '.[peers]'. Every row runs in a process of its own, one after the
 other. Rows that a file of results holds already and that are not measured again stay in it.
 
@@ -30,7 +31,8 @@ from ipads_stream import ConfigError, __version__
 from ipads_stream.core.files import write_text
 
 ROWS = (
-    "stream", "bloch", "signal", "epg", "bloch_mcconnell", "distributions", "phantoms", "systems"
+    "stream", "bloch", "signal", "epg", "bloch_mcconnell", "distributions", "phantoms", "draws",
+    "systems",
 )  # fmt: skip
 
 

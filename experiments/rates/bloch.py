@@ -21,8 +21,8 @@ from rates.floor import GPU_FLOATS, fma_peak, least_processor_seconds
 
 from ipads_stream.core.constants import GAMMA_1H
 from ipads_stream.physics import bloch
-from ipads_stream.physics.kernels import bloch_adjoint as backward
-from ipads_stream.physics.kernels import bloch_parts as parts
+from ipads_stream.physics.bloch.kernels import adjoint as backward
+from ipads_stream.physics.bloch.kernels import parts as parts
 from ipads_stream.stream.bench import median_seconds
 
 SPINS, STEPS, DT = 20_000, 1_000, 1e-5

@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from ipads_stream.core.constants import GAMMA_1H, GAMMA_BAR_1H
 from ipads_stream.core.handover import torch_threads
-from ipads_stream.physics.bloch_mcconnell import (
+from ipads_stream.physics.exchange import (
     Semisolid,
     Solute,
     Water,

@@ -22,7 +22,7 @@ from rates.floor import GPU_FLOATS, fma_peak, least_processor_seconds
 
 from ipads_stream.core.constants import GAMMA_1H, GAMMA_BAR_1H
 from ipads_stream.physics import bloch
-from ipads_stream.physics.phantom import Phantom, from_maps
+from ipads_stream.physics.bloch.phantom import Phantom, from_maps
 from ipads_stream.physics.waveforms import Waveforms
 from ipads_stream.sequences.epi import epi
 from ipads_stream.sequences.gradient_echo import gradient_echo

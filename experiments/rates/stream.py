@@ -8,18 +8,21 @@ the same run by a C loop (needs g++), or else by a matrix product.
 from __future__ import annotations
 
 import resource
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
-from rates.floor import fma_peak
+from rates.floor import fma_peak, least_processor_seconds
 
 from ipads_stream import Stream, load_system
 from ipads_stream.acquisition.masks import num_sampled
+from ipads_stream.acquisition.noise import measured
 from ipads_stream.acquisition.poisson_gap import poisson_gap
 from ipads_stream.core.random import Keys, normal, words
-from ipads_stream.physics.exponentials import damped_exponentials
+from ipads_stream.physics.spectroscopy.exponentials import damped_exponentials
+from ipads_stream.physics.spectroscopy.spectrum import spectrum
 from ipads_stream.stream.bench import hand_over, median_seconds
 
 SIGNALS, POINTS, PEAKS = 4096, 256, 10
@@ -118,6 +121,44 @@ def pairs(seconds: float, pool: ThreadPoolExecutor) -> dict[str, float]:
     }
 
 
+def streamed(repeats: int) -> dict[str, float]:
+    """40,000 pairs of 256 points by a stream of two threads, and the share of their physics.
+
+    Of a batch on one thread: signals, spectra, heights and noise, over all that a stream does.
+    """
+    system, batch = load_system("dlnmr", [f"points={POINTS}"]), 1000
+    iterator = iter(Stream(system, batch_size=batch, device="cpu", threads=2))
+    inline = iter(Stream(system, batch_size=batch, device="cpu", threads=0))
+    keys = Keys(0, "train", np.arange(batch, dtype=np.uint64))
+    params = system.draw(keys, keys.indices.astype(float))
+    mask = system.masks(keys, POINTS, num_sampled(params["rate"], POINTS))
+    sigma = np.ones(batch, np.float32)
+
+    def ahead() -> None:
+        for _ in range(40_000 // batch):
+            next(iterator)
+
+    def physics() -> object:
+        full = damped_exponentials(
+            *(params[name] for name in ("amplitude", "frequency", "phase", "decay")),
+            points=POINTS, dtype="complex64",
+        )  # fmt: skip
+        np.max(np.abs(spectrum(full)), axis=1)
+        return measured(keys["noise"], full, sigma, mask, np)
+
+    ahead()  # compiles
+    taken = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        ahead()
+        taken.append(time.perf_counter() - start)
+    return {
+        "pairs_40000_s_2_threads": min(taken),
+        "share_of_physics": least_processor_seconds(physics, 10 * repeats)
+        / least_processor_seconds(lambda: next(inline), 10 * repeats),
+    }
+
+
 def random_numbers(seconds: float) -> dict[str, float]:
     """Million values per second and thread."""
     keys = Keys(0, "throughput", np.arange(SIGNALS, dtype=np.uint64))
@@ -161,6 +202,7 @@ def measure(quick: bool) -> dict[str, object]:
             "fma_peak_gflops": fma_peak(),
             "exponentials_4096x256x10": exponentials(seconds, pool),
             "pairs": pairs(seconds, pool),
+            "stream_pairs": streamed(2 if quick else 20),
             "random_numbers_M_per_s": random_numbers(seconds),
             "stream": stream(seconds, batches),
         }

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from ipads_stream import ConfigError, Stream
-from ipads_stream.config import build_system, compose, conf_dir, instantiate
+from ipads_stream.config import build_run, build_system, compose, conf_dir
 from ipads_stream.core.handover import torch_threads
 from ipads_stream.core.random import Keys
 
@@ -52,8 +52,8 @@ class Trained:
     def __init__(self, config: dict[str, Any]) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            self.net = instantiate(config["net"], "net")
-            self.loss = instantiate(config["loss"], "loss")
+            run = build_run(config)
+            self.net, self.loss = run.build_net(), run.build_loss()
         self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=1e-4)
 
     def forward(self, sample: Any) -> torch.Tensor:
@@ -70,7 +70,7 @@ def measured(name: str, seconds: float, steps: int) -> dict[str, Any]:
     """Parts of a training step of one system, and the stall of some steps."""
     config = compose([f"system={name}", "device=cpu", "logger=none"])
     system = build_system(config)
-    batch, echo = config["stream"]["batch_size"], config["stream"]["echo"]
+    batch, repeat = config["stream"]["batch_size"], config["stream"]["repeat"]
     settings = {"batch_size": batch, "device": "cpu"}
     inline = Stream(system, threads=0, **settings)
     keys = Keys(0, "train", np.arange(batch, dtype=np.uint64))
@@ -83,15 +83,15 @@ def measured(name: str, seconds: float, steps: int) -> dict[str, Any]:
     step = processor_seconds(lambda: training.step(sample), seconds)
     return {
         "batch_size": batch,
-        "echo": echo,
+        "repeat": repeat,
         "samples_per_s_1_thread": batch / whole,
         "draw_ms": 1e3 * draw,
         "render_ms": 1e3 * render,
         "hand_over_ms": 1e3 * max(whole - draw - render, 0.0),
         "forward_ms": 1e3 * forward,
         "backward_ms": 1e3 * max(step - forward, 0.0),
-        "share_of_generation": whole / echo / (whole / echo + step),
-        "stall": stall(system, training, steps, echo=echo, **settings),
+        "share_of_generation": whole / repeat / (whole / repeat + step),
+        "stall": stall(system, training, steps, repeat=repeat, **settings),
     }
 
 

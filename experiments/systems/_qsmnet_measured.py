@@ -20,8 +20,8 @@ from scipy.ndimage import binary_erosion, zoom
 from ipads_stream.acquisition.background_removal import local_field
 from ipads_stream.acquisition.phase_unwrapping import off_resonance, phase_from_numbers
 from ipads_stream.core.constants import GAMMA_BAR_1H
-from ipads_stream.evaluation.figures import drawing
-from ipads_stream.physics import dipole
+from ipads_stream.physics.fields import dipole
+from ipads_stream.report.figures import drawing
 
 TE = np.array([4e-3, 8e-3, 12e-3])
 B0 = 3.0

@@ -14,16 +14,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from seeds import over_seeds, pooled
 from training import trained
 
 from ipads_stream import load_model, load_system
+from ipads_stream.baselines import classical_methods
 from ipads_stream.distributions import Constant, Uniform
-from ipads_stream.evaluation.classical import myelin_water
-from ipads_stream.evaluation.figures import drawing
-from ipads_stream.evaluation.methods import NETWORK
-from ipads_stream.evaluation.quantification.comparison import Comparison, compare
-from ipads_stream.evaluation.quantification.scores import BOUND, over_seeds, paired, pooled, scores
+from ipads_stream.evaluation.comparison import Comparison, compare
+from ipads_stream.evaluation.tasks.quantities.scores import (
+    BOUND,
+    paired,
+    scores,
+)
+from ipads_stream.report.figures import NETWORK, drawing
 
+NLLS, NNLS, POSTERIOR = "three-pool fit", "regularised NNLS", "posterior mean"
 CONFIGURATIONS = {"ann_mwf": "gradient echoes", "ann_mwf_cpmg": "spin echoes with B1"}
 SNR = (50, 150, 300)
 SHIFT_SNR = 150
@@ -58,9 +63,7 @@ def reproduce(budget: str, seeds: int, runs: Path, results: Path) -> dict[str, A
         system = load_system(name)
         for snr in SNR:
             tested = dataclasses.replace(system, snr=Constant(value=float(snr)))
-            rows, ratios, comparison = _compared(
-                tested, models, myelin_water.classical_methods(system), budget
-            )
+            rows, ratios, comparison = _compared(tested, models, classical_methods(system), budget)
             found["tables"][f"{name} SNR {snr}"] = rows
             found["ratios"][f"{name} SNR {snr}"] = ratios
             first[f"{name} {snr}"] = comparison
@@ -85,9 +88,7 @@ def _compared(
     by_seed, comparisons = [], []
     for n, model in enumerate(models):
         methods = {NETWORK: model} | (dict(classical) if n == 0 else {})
-        made = compare(
-            system, methods, samples=samples, seed=0, fewer={myelin_water.POSTERIOR: fewer}
-        )
+        made = compare(system, methods, samples=samples, seed=0, fewer={POSTERIOR: fewer})
         if n:  # the others do not change with the seed of the network
             made = dataclasses.replace(
                 made,
@@ -117,8 +118,8 @@ def _shift(budget: str, seeds: int, runs: Path) -> dict[str, Any]:
         "as trained": system,
         "dephasing": dataclasses.replace(system, dephasing=Uniform(low=0.0, high=DEPHASING)),
     }
-    classical = {name: method for name, method in myelin_water.classical_methods(system).items()
-                 if name != myelin_water.POSTERIOR}  # fmt: skip
+    classical = {name: method for name, method in classical_methods(system).items()
+                 if name != POSTERIOR}  # fmt: skip
     found: dict[str, Any] = {}
     for test, changed in tests.items():
         errors: dict[str, list[float]] = {}
@@ -138,7 +139,7 @@ def _shift(budget: str, seeds: int, runs: Path) -> dict[str, Any]:
 
 def _figure(made: Mapping[str, Comparison], path: Path) -> None:
     """MWF against truth at SNR 150 above, error against MWF below, of both acquisitions."""
-    methods = (myelin_water.NLLS, myelin_water.NNLS, NETWORK, myelin_water.POSTERIOR)
+    methods = (NLLS, NNLS, NETWORK, POSTERIOR)
     colours = dict(zip(methods, ("#0072b2", "#e69f00", "#d55e00", "#000000"), strict=True))
     with drawing(path, 2, 5, height=5.0) as axes:
         for row, (name, said) in enumerate(CONFIGURATIONS.items()):
@@ -172,12 +173,12 @@ def table(result: dict[str, Any]) -> str:
         for snr in SNR:
             key = f"{name} SNR {snr}"
             rows = {r["method"]: r for r in result["tables"][key] if r["quantity"] == "MWF"}
-            network, fit = rows[NETWORK], rows[myelin_water.NLLS]
+            network, fit = rows[NETWORK], rows[NLLS]
             cells = [f"{network['rmse']:.2f} ± {network.get('rmse_sd') or 0:.2f}"]
             cells += [f"{rows[m]['rmse']:.2f}" for m in
-                      (myelin_water.NLLS, myelin_water.NNLS, myelin_water.POSTERIOR)]  # fmt: skip
+                      (NLLS, NNLS, POSTERIOR)]  # fmt: skip
             cells.append(f"{rows[BOUND]['rmse']:.0f}")
-            ratio = result["ratios"][key][f"MWF {myelin_water.POSTERIOR}"]["mean"]
+            ratio = result["ratios"][key][f"MWF {POSTERIOR}"]["mean"]
             faster = fit["seconds_per_sample"] / network["seconds_per_sample"]
             cells += [f"{ratio:.3f}", f"{faster:.0f}x"]
             lines.append(f"| {said} | {snr} | " + " | ".join(cells) + " |")
@@ -197,6 +198,6 @@ def headline(result: dict[str, Any]) -> str:
         result: of reproduce, as stored.
     """
     rows = {r["method"]: r for r in result["tables"]["ann_mwf SNR 150"] if r["quantity"] == "MWF"}
-    fit, network = (rows[name]["rmse"] for name in (myelin_water.NLLS, NETWORK))
+    fit, network = (rows[name]["rmse"] for name in (NLLS, NETWORK))
     change = f"{100 * (network / fit - 1):+.1f} %"
     return f"fit {fit:.2f} %, network {network:.2f} % ({change})"

@@ -14,17 +14,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from seeds import over_seeds, pooled
 from training import trained
 
 from ipads_stream import load_model, load_system
+from ipads_stream.baselines import classical_methods
 from ipads_stream.core.random import Keys
 from ipads_stream.distributions import Constant, Uniform
-from ipads_stream.evaluation.classical import z_spectra
-from ipads_stream.evaluation.figures import drawing
-from ipads_stream.evaluation.methods import NETWORK
-from ipads_stream.evaluation.quantification.comparison import Comparison, compare
-from ipads_stream.evaluation.quantification.scores import BOUND, over_seeds, paired, pooled, scores
+from ipads_stream.evaluation.comparison import Comparison, compare
+from ipads_stream.evaluation.tasks.quantities.scores import (
+    BOUND,
+    paired,
+    scores,
+)
+from ipads_stream.report.figures import NETWORK, drawing
 
+LORENTZIAN, MODEL, POSTERIOR = "Lorentzian fit", "full model fit", "posterior mean"
 SNR = (100, 200, 400)
 SHIFT_SNR = 200
 RANGES = (0.25, 0.4)  # ppm
@@ -51,7 +56,7 @@ def reproduce(budget: str, seeds: int, runs: Path, results: Path) -> dict[str, A
     for snr in SNR:
         tested = dataclasses.replace(system, snr=Constant(value=float(snr)))
         rows, ratios, first[snr] = _compared(
-            tested, models[0.25], z_spectra.classical_methods(system), budget
+            tested, models[0.25], classical_methods(system), budget
         )
         found["tables"][f"SNR {snr}"], found["ratios"][f"SNR {snr}"] = rows, ratios
     found["shift"] = _shift(system, models, budget)
@@ -62,8 +67,7 @@ def reproduce(budget: str, seeds: int, runs: Path, results: Path) -> dict[str, A
 def _model(limit: float, budget: str, seed: int, runs: Path) -> Any:
     words = ["system=anncest", f"seed={seed}", f"trainer.max_steps={STEPS[budget]}",
              f"net.widths={[WIDTHS[budget]] * 4}",
-             f"system.df_ppm.low={-limit}", f"system.df_ppm.high={limit}",
-             f"net.outputs.df_ppm.low={-limit}", f"net.outputs.df_ppm.high={limit}"]  # fmt: skip
+             f"system.df_ppm.low={-limit}", f"system.df_ppm.high={limit}"]  # fmt: skip
     return load_model(trained(runs / "anncest" / f"{budget}-{limit}-{seed}", words))
 
 
@@ -72,7 +76,7 @@ def _compared(
 ) -> tuple[list[dict[str, Any]], dict[str, Any], Comparison]:
     """Scores over seeds, and the network's error over that of every other method."""
     samples, some, few = VOXELS[budget]
-    fewer = {z_spectra.MODEL: some, z_spectra.POSTERIOR: few}
+    fewer = {MODEL: some, POSTERIOR: few}
     comparisons: list[Comparison] = []
     for n, model in enumerate(models):
         methods = {NETWORK: model} | (dict(classical) if n == 0 else {})
@@ -97,7 +101,7 @@ def _compared(
 
 def _shift(system: Any, models: Mapping[float, Sequence[Any]], budget: str) -> dict[str, Any]:
     """Errors of every quantity by range of B0 in training and in the test, over seeds."""
-    fit = z_spectra.classical_methods(system)[z_spectra.LORENTZIAN]
+    fit = classical_methods(system)[LORENTZIAN]
     found: dict[str, Any] = {}
     for limit in RANGES:
         tested = dataclasses.replace(
@@ -107,7 +111,7 @@ def _shift(system: Any, models: Mapping[float, Sequence[Any]], budget: str) -> d
         for seed in range(len(models[limit])):
             methods = {f"trained +-{arm} ppm": models[arm][seed] for arm in RANGES}
             if seed == 0:
-                methods[z_spectra.LORENTZIAN] = fit
+                methods[LORENTZIAN] = fit
             for row in scores(compare(tested, methods, samples=VOXELS[budget][0], seed=0)):
                 if not row.get("is_bound"):
                     value = row["log_rmse"] if row["scale"] == "log" else row["rmse"]
@@ -141,7 +145,7 @@ def _figure(made: Comparison, path: Path) -> None:
     """Concentration and exchange against truth, by method."""
     from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
-    methods = (z_spectra.LORENTZIAN, z_spectra.MODEL, NETWORK, z_spectra.POSTERIOR)
+    methods = (LORENTZIAN, MODEL, NETWORK, POSTERIOR)
     colours = ("#e69f00", "#0072b2", "#d55e00", "#000000")
     ticks = {"PCr": (10, 20, 40, 60), "exchange": (40, 100, 200, 400)}
     with drawing(path, 2, 4, height=5.2) as axes:
@@ -167,7 +171,7 @@ def table(result: dict[str, Any]) -> str:
     Args:
         result: of reproduce, as stored.
     """
-    methods = (NETWORK, z_spectra.LORENTZIAN, z_spectra.MODEL, z_spectra.POSTERIOR, BOUND)
+    methods = (NETWORK, LORENTZIAN, MODEL, POSTERIOR, BOUND)
     lines = ["| log-RMSE | SNR | " + " | ".join(methods) + " | network / posterior | "
              "network over model fit, voxels/s |", "|---" * 9 + "|"]  # fmt: skip
     for name in ("PCr", "exchange"):
@@ -176,13 +180,13 @@ def table(result: dict[str, Any]) -> str:
             spread = of[NETWORK].get("log_rmse_sd") or 0.0
             cells = [f"{of[NETWORK]['log_rmse']:.3f} ± {spread:.3f}"]
             cells += [f"{of[method]['log_rmse']:.3f}" for method in methods[1:]]
-            cells += [f"{result['ratios'][snr][f'{name} {z_spectra.POSTERIOR}']['mean']:.3f}"]
-            faster = of[z_spectra.MODEL]["seconds_per_sample"] / of[NETWORK]["seconds_per_sample"]
+            cells += [f"{result['ratios'][snr][f'{name} {POSTERIOR}']['mean']:.3f}"]
+            faster = of[MODEL]["seconds_per_sample"] / of[NETWORK]["seconds_per_sample"]
             cells += [f"{faster:.0f}x"]
             lines.append(f"| {name} | {snr.removeprefix('SNR ')} | " + " | ".join(cells) + " |")
     others = "; ".join(
-        f"SNR {snr.removeprefix('SNR ')}: {of[f'df_ppm {z_spectra.POSTERIOR}']['mean']:.3f} and "
-        f"{of[f'B1 {z_spectra.POSTERIOR}']['mean']:.3f}"
+        f"SNR {snr.removeprefix('SNR ')}: {of[f'df_ppm {POSTERIOR}']['mean']:.3f} and "
+        f"{of[f'B1 {POSTERIOR}']['mean']:.3f}"
         for snr, of in result["ratios"].items()
     )
     lines += ["", f"B0 and B1, RMSE of the network over the posterior mean's: {others}."]

@@ -15,19 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from seeds import over_seeds
 from threadpoolctl import threadpool_limits
 from training import trained
 
 from ipads_stream import load_model, load_system
+from ipads_stream.baselines import classical_methods
+from ipads_stream.baselines.iron_oxide import total_iron
 from ipads_stream.distributions import LogUniform
-from ipads_stream.evaluation.classical.iron_oxide import (
-    NONLINEAR,
-    classical_methods,
-    total_iron,
-)
-from ipads_stream.evaluation.figures import drawing
-from ipads_stream.evaluation.quantification.comparison import generated
-from ipads_stream.evaluation.quantification.scores import over_seeds
+from ipads_stream.evaluation.comparison import generated
+from ipads_stream.report.figures import drawing
 
 WAVELET, DIRECT = "wavelet decoders", "direct decoder"
 ARMS = {WAVELET: "deepspio", DIRECT: "deepspio_direct"}
@@ -140,7 +137,7 @@ def figure(shown: Mapping[str, Any], spacing: Any, path: Path) -> None:
     image, truth = inputs["image"][n], targets["concentration"][n]
     middle = int(truth.sum(axis=(0, 1)).argmax())
     high = float(truth[..., middle].max())
-    arms = [WAVELET, DIRECT, NONLINEAR]
+    arms = [WAVELET, DIRECT, "non-linear fit"]
     with drawing(path, 3, 5, height=7.0) as axes:
         views = {
             "magnitude": (abs(image), "gray", 0, 1.5),

@@ -19,34 +19,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from seeds import over_seeds, pooled
 from threadpoolctl import threadpool_limits
 from training import trained
 
 from ipads_stream import load_model, load_system
+from ipads_stream.baselines import classical_methods
 from ipads_stream.core.random import Keys
 from ipads_stream.distributions import Constant
-from ipads_stream.evaluation.classical.fingerprints import (
-    FIT,
-    MATCHING,
-    POSTERIOR,
-    classical_methods,
-)
-from ipads_stream.evaluation.figures import drawing
-from ipads_stream.evaluation.methods import NETWORK
-from ipads_stream.evaluation.quantification.comparison import compare, generated
-from ipads_stream.evaluation.quantification.scores import over_seeds, paired, pooled, scores
+from ipads_stream.evaluation.comparison import compare, generated
+from ipads_stream.evaluation.tasks.quantities.scores import paired, scores
+from ipads_stream.report.figures import NETWORK, drawing
 
+MATCHING, FIT, POSTERIOR = "dictionary", "dictionary and fit", "posterior mean"
 SCHEDULES = "ipads_stream.sequences.fingerprint_schedules"
 DISTRIBUTIONS = "ipads_stream.distributions"
 EPI = ["system.data=magnitude", f"system.schedule={{_target_: {SCHEDULES}.VaryingEchoes}}"]
 VARYING_B1 = [f"system.B1={{_target_: {DISTRIBUTIONS}.Uniform, low: 0.8, high: 1.2}}"]
-B1_OUTPUT = "{low: 0.8, high: 1.2, bids: TB1map}"
+FULL_RANGE = "{T1: {low: 100, high: 3000}, T2: {}}"  # ms
 # What is trained: overrides, and the share of the steps of the first.
 ARMS: dict[str, tuple[list[str], float]] = {
     "complex": ([], 1.0),
-    "narrow": (["system.T1.high=1500"], 0.25),
-    "B1": ([*VARYING_B1, "system.estimated=[T1,T2,B1]", "net.B1=[0.8,1.2]", "net.vectors=16",
-            f"+net.outputs.B1={B1_OUTPUT}"], 0.4),
+    "narrow": (["system.T1.high=1500", f"net.outputs={FULL_RANGE}"], 0.25),
+    "B1": ([*VARYING_B1, "system.estimated=[T1,T2,B1]", "net.B1=[0.8,1.2]", "net.vectors=16"], 0.4),
     "magnitude": (["system.data=magnitude", "net.vectors=16"], 0.4),
     "EPI": (EPI, 0.25),
     "EPI, 300-300": ([*EPI, "net=drone_published"], 0.25),

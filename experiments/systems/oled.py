@@ -18,18 +18,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from seeds import over_seeds, pooled
 from training import trained
 
 from ipads_stream import Stream, load_model, load_system
-from ipads_stream.config import compose, instantiate
+from ipads_stream.baselines import classical_methods
+from ipads_stream.config import build_run, compose
 from ipads_stream.core.handover import torch_threads
 from ipads_stream.distributions import Constant
-from ipads_stream.evaluation.classical import overlapping_echoes
-from ipads_stream.evaluation.quantification.comparison import Comparison, compare
-from ipads_stream.evaluation.quantification.map_figures import draw_maps
-from ipads_stream.evaluation.quantification.scores import over_seeds, pooled, scores
+from ipads_stream.evaluation.comparison import Comparison, compare
+from ipads_stream.evaluation.tasks.quantities.figures import draw_maps
+from ipads_stream.evaluation.tasks.quantities.scores import scores
 from ipads_stream.phantoms import ImageTexture, LatticeTexture, PolynomialField, TissueBrain
 
+FIT = "windowed log-fit"
 TEXTURED, SHAPES = "trained on textures", "trained on shapes"
 RANDOM_B1, DENSE = "trained with random B1", "residual-dense"
 ARMS: dict[str, tuple[str, ...]] = {
@@ -75,7 +77,7 @@ def reproduce(budget: str, seeds: int, runs: Path, results: Path) -> dict[str, A
             f"{one} / {other}": over_seeds([a / b for a, b in zip(nmse[one], nmse[other],
                                                                   strict=False)])
             for one, other in ((TEXTURED, SHAPES), (RANDOM_B1, TEXTURED),
-                               (TEXTURED, overlapping_echoes.FIT))
+                               (TEXTURED, FIT))
         }  # fmt: skip
     found["generation"] = generation(system)
     _figure(shown.get("brain", shown["textures"]), results / "oled.png")
@@ -124,14 +126,14 @@ def _compared(
     for seed in range(max(len(of) for of in models.values())):
         methods = {arm: of[seed] for arm, of in models.items() if seed < len(of)}
         if seed == 0:
-            methods = overlapping_echoes.classical_methods(system) | methods
+            methods = classical_methods(system) | methods
         made = compare(system, methods, samples=samples, seed=0)
         first = first or made
         by_seed.append(scores(made))
         for row in by_seed[-1]:
             nmse.setdefault(row["method"], []).append(row["nmse"])
-    fit = nmse[overlapping_echoes.FIT]
-    nmse[overlapping_echoes.FIT] = fit * len(by_seed)  # it does not change with the seed
+    fit = nmse[FIT]
+    nmse[FIT] = fit * len(by_seed)  # it does not change with the seed
     assert first is not None
     return pooled(by_seed), nmse, first
 
@@ -145,7 +147,8 @@ def generation(system: Any) -> dict[str, float]:
     config = compose(["system=oled"])
     batch = config["stream"]["batch_size"]
     stream = Stream(system, threads=0, batch_size=batch, device="cpu")
-    net, loss = instantiate(config["net"], "net"), instantiate(config["loss"], "loss")
+    run = build_run(config)
+    net, loss = run.build_net(), run.build_loss()
     sample, optimizer = stream.batch(0), torch.optim.AdamW(net.parameters(), lr=1e-5)
 
     def step() -> None:
@@ -174,7 +177,7 @@ def _figure(made: Comparison, path: Path) -> None:
     """T2 of one sample: truth, log-fit, trained on shapes, trained on textures; errors below."""
     assert made.mask is not None
     chosen = int(made.mask.sum(axis=(1, 2)).argmax())
-    names = (overlapping_echoes.FIT, SHAPES, TEXTURED)
+    names = (FIT, SHAPES, TEXTURED)
     maps = {name: 1e3 * made.estimates[name]["T2"][chosen] for name in names}
     draw_maps(path, 1e3 * made.truths["T2"][chosen], maps, made.mask[chosen], "T2 (ms)")
 
@@ -185,7 +188,7 @@ def table(result: dict[str, Any]) -> str:
     Args:
         result: of reproduce, as stored.
     """
-    methods = [overlapping_echoes.FIT, *ARMS]
+    methods = [FIT, *ARMS]
     made = result["generation"]
     lines = ["| NMSE / r | " + " | ".join(methods) + " |", "|---" * (1 + len(methods)) + "|"]
     for test, rows in result["tests"].items():

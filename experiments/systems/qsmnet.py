@@ -21,19 +21,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from seeds import over_seeds
 from systems._qsmnet_measured import measured_maps
 from training import trained
 
 from ipads_stream import load_model, load_system
+from ipads_stream.baselines import classical_methods
 from ipads_stream.core import random
 from ipads_stream.core.random import Keys
 from ipads_stream.distributions import Constant, LogUniform, Uniform
-from ipads_stream.evaluation.classical.dipole_inversion import TKD, TV, classical_methods
-from ipads_stream.evaluation.figures import drawing
-from ipads_stream.evaluation.quantification.scores import over_seeds
 from ipads_stream.phantoms import Grid, TissueBrain, rasterized
 from ipads_stream.phantoms.random_shapes import RandomShapes
-from ipads_stream.physics import dipole
+from ipads_stream.physics.fields import dipole
+from ipads_stream.report.figures import drawing
 
 NARROW = "system.enhanced=0"
 RMS = "net.scale={_target_: ipads_stream.nets.field_scale.RootMeanSquare}"
@@ -201,7 +201,7 @@ def _slope(estimate: np.ndarray, truth: np.ndarray) -> float:
 
 def _figure(shown: Mapping[str, Any], found: Mapping[str, Any], path: Path) -> None:
     """Orthogonal slices of truth and maps over error maps; slope against scale below."""
-    arms = [TKD, TV, "U-Net, narrow", "U-Net, widened", BEST]
+    arms = ["TKD", "total variation", "U-Net, narrow", "U-Net, widened", BEST]
     name = "lesions x3" if "lesions x3" in shown else next(reversed(shown))
     test, estimates = shown[name]
     mask = test["mask"][0]

@@ -1,0 +1,99 @@
+"""What a drawn number costs on the host, of everything that is drawn there, in one run.
+
+Microseconds of processor time per number of what is drawn: a value of a distribution, a point of a
+schedule, a noise value, an entry of a table of random shapes. Batches of 512 samples (16 of shapes
+and sources), the quickest of many calls. The goal is 0.2 us.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from rates.distributions import PLAIN, variants
+from rates.floor import least_processor_seconds
+
+from ipads_stream.acquisition.masks import SCHEDULES
+from ipads_stream.core import random
+from ipads_stream.core.random import Keys
+from ipads_stream.distributions import Beta, DiscreteUniform, draw_parameters
+from ipads_stream.phantoms import Grid, RandomShapes, draw_values, lesions, spio_spots, vessels
+
+SAMPLES, TEMPLATES, VALUES, POINTS, LONG = 512, 16, 10, 256, 1024
+PLANE, SPACE = Grid((64, 64), (3.4e-3,) * 2), Grid((64, 64, 64), (3.4e-3,) * 3)
+Draw = Callable[[], Any]
+
+
+def of_distributions(keys: Keys) -> dict[str, tuple[Draw, int]]:
+    """A parameter of ten values a sample, by the kind of its distribution, and what it needs."""
+    with TemporaryDirectory() as folder:
+        kinds = {"Uniform": {}, **variants(folder)}
+    kinds |= {"DiscreteUniform": {"amplitude": DiscreteUniform(low=1, high=10)}}
+    kinds |= {"Beta": {"amplitude": Beta(a=0.6667, b=1.0)}}
+    progress = keys.indices.astype(np.float64)
+    draws: dict[str, tuple[Draw, int]] = {}
+    for name, changed in kinds.items():
+        shapes = {
+            key: (value, (VALUES,) if key in ("amplitude", "frequency", "phase", "decay") else ())
+            for key, value in (PLAIN | changed).items()
+        }
+        number = sum(SAMPLES * (shape or (1,))[0] for _, shape in shapes.values())
+        draws[name] = lambda shapes=shapes: draw_parameters(shapes, keys, progress), number
+    return draws
+
+
+def of_acquisition(keys: Keys) -> dict[str, tuple[Draw, int]]:
+    """Words, normal numbers and schedules."""
+    counts = (POINTS * np.linspace(0.15, 0.5, SAMPLES)).astype(np.int64)
+    draws: dict[str, tuple[Draw, int]] = {
+        "words": (lambda: random.words(keys["a"], LONG), SAMPLES * LONG),
+        "uniform numbers": (lambda: random.uniform(keys["a"], (LONG,)), SAMPLES * LONG),
+        "normal numbers": (lambda: random.normal(keys["a"], (LONG,)), SAMPLES * LONG),
+        "orders of 64": (lambda: random.permutation(keys["a"], 64), SAMPLES * 64),
+    }
+    for name, schedule in SCHEDULES.items():
+        draw = lambda schedule=schedule: schedule(keys["mask"], POINTS, counts)  # noqa: E731
+        draws[f"schedule {name}"] = draw, SAMPLES * POINTS
+    return draws
+
+
+def of_phantoms(keys: Keys) -> dict[str, tuple[Draw, int]]:
+    """Tables of random shapes, their values, and sources in space."""
+    draws: dict[str, tuple[Draw, int]] = {}
+    for axes, grid in (("plane", PLANE), ("space", SPACE)):
+        template = RandomShapes()
+        shapes = template.draw(keys, grid)
+        tables = (shapes.kind, shapes.centre, shapes.size, shapes.rotation, shapes.detail)
+        draw = lambda template=template, grid=grid: template.draw(keys, grid)  # noqa: E731
+        draws[f"random shapes, {axes}"] = draw, sum(x.size for x in tables)
+    values = {"amplitude": PLAIN["amplitude"]}
+    flat = RandomShapes().draw(keys, PLANE)
+    draws["values of shapes"] = lambda: draw_values(keys, values, flat), flat.kind.size
+    kinds = {"lesions": lesions(), "spio_spots": spio_spots(), "vessels": vessels()}
+    for name, sources in kinds.items():
+        size = sum(np.asarray(x).size for x in _arrays(sources.draw(keys, SPACE)))
+        draws[name] = lambda sources=sources: sources.draw(keys, SPACE), size
+    return draws
+
+
+def _arrays(drawn: Any) -> list[Any]:
+    """The arrays of what was drawn."""
+    if isinstance(drawn, np.ndarray):
+        return [drawn]
+    parts = drawn if isinstance(drawn, (tuple, list)) else vars(drawn).values()
+    return [x for part in parts for x in _arrays(part)] if not np.isscalar(drawn) else []
+
+
+def measure(quick: bool) -> dict[str, Any]:
+    """Microseconds per number, by what is drawn."""
+    repeats = 3 if quick else 50
+    keys = Keys(0, "train", np.arange(SAMPLES, dtype=np.uint64))
+    few = Keys(0, "train", np.arange(TEMPLATES, dtype=np.uint64))
+    draws = {**of_distributions(keys), **of_acquisition(keys), **of_phantoms(few)}
+    found: dict[str, Any] = {}
+    for name, (draw, number) in draws.items():
+        draw()  # compiles and fills tables
+        found[name] = 1e6 * least_processor_seconds(draw, repeats) / number
+    return {"us_per_number": found, "most": max(found.values())}

@@ -1,0 +1,73 @@
+"""Tables of the systems of undersampled signals: simulated, measured, and stored sets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from result_files import load, table
+
+RATES = ("15%", "20%", "25%", "40%", "50%")
+METHODS = ("zero-filling", "IST", "LRHM", "network", "network + low rank")
+
+
+def synthetic() -> str:
+    """Median RLNE per method and rate; the network as mean ± SD over training seeds."""
+    short, long = load("nmr1-demo"), load("nmr1-long")
+    rows = []
+    for method in METHODS:
+        cells = [short[f"{method} {rate}"]["rlne_median"] for rate in RATES]
+        seeds = f" (n = {cells[0]['seeds']})" if cells[0]["seeds"] > 1 else ""
+        name = f"{method}{seeds}".replace("network", "network, 100 s")
+        rows.append([name, *(error(cell) for cell in cells)])
+    if long:
+        cells = [long[f"network {rate}"]["rlne_median"] for rate in RATES]
+        rows.append(["network, 10 min (n = 1)", *(error(cell) for cell in cells)])
+    return table(["median RLNE at", *RATES], rows)
+
+
+def error(cell: dict[str, Any]) -> str:
+    """A mean with its standard deviation over seeds, where there is one."""
+    spread = "" if cell["sd"] is None else f" ± {cell['sd']:.3f}"
+    return f"{cell['mean']:.3f}{spread}" if cell["mean"] >= 5e-4 else f"{cell['mean']:.0e}"
+
+
+def measured() -> str:
+    """RLNE and peak correlation on the measured planes."""
+    short, long = load("nmr2-demo"), load("nmr2-long")
+    regions = {"ubiquitin": ("all", "5.6 to 10.5 ppm"), "15N13C": ("all", "-5 to 25 ppm")}
+    columns = ((short, "IST"), (short, "LRHM"), (short, "network"), (long, "network"))
+    rows = []
+    for plane, names in regions.items():
+        for region in names:
+            for rate in ("15%", "20%", "25%", "50%"):
+                row = [plane, region, rate]
+                for results, method in columns:
+                    cell = results.get(plane, {}).get(f"{region}: {method} {rate}")
+                    row.append("–" if cell is None else _scores(cell, 4))
+                rows.append(row)
+    head = ["plane", "rows", "sampled", "IST", "LRHM", "network, 100 s", "network, 10 min"]
+    return table(head, rows)
+
+
+def _scores(cell: dict[str, Any], digits: int) -> str:
+    r, absorptive = (f"{cell[score]['mean']:.{digits}f}" for score in ("r", "r_absorptive"))
+    return f"{cell['rlne']['mean']:.3f} / {r} / {absorptive}"
+
+
+def without_window(method: str) -> str:
+    """Scores of the whole ubiquitin plane at 25 % without a window along t1."""
+    return _scores(load("nmr2-demo")["ubiquitin, no t1 window"][f"all: {method} 25%"], 3)
+
+
+def fixed() -> str:
+    """Stored sets against the stream."""
+    rows = []
+    for name, by_rate in load("fixed").get("arms", {}).items():
+        ratio = by_rate["25%"]["over_stream"]
+        interval = "" if name == "stream" else f" [{ratio['low']:.2f}, {ratio['high']:.2f}]"
+        rows.append(
+            [name, *(error(by_rate[rate]) for rate in ("15%", "25%", "50%")),
+             f"{ratio['mean']:.2f}{interval}"]
+        )  # fmt: skip
+    head = ["training data", "15 %", "25 %", "50 %", "error over the stream's, 25 %"]
+    return table(head, rows) if rows else ""
