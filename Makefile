@@ -1,4 +1,4 @@
-# make install | demo | test | lint. Everything lives in .venv; nothing else on the machine is touched.
+# make install | demo | test | lint | docs. Everything lives in .venv; nothing else on the machine is touched.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 # Measured data are looked up here first, if the folder exists; otherwise downloaded once on demand.
 export IPADS_DATA ?= $(wildcard ../shared/data)
 
-.PHONY: install demo test lint clean
+.PHONY: install demo test lint docs clean
 
 install: $(STAMP)
 
@@ -24,7 +24,7 @@ demo: install
 	$(BIN)/ipads-stream evaluate checkpoint=runs/demo/run.ckpt data=ubiquitin subset=demo
 
 test: install lint
-	$(BIN)/python -m pytest -n 2 -m "not paper"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not paper"
 
 lint: install
 	$(BIN)/ruff check .
@@ -32,5 +32,8 @@ lint: install
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
+docs: install
+	$(BIN)/sphinx-build -W --keep-going docs docs/_build/html
+
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) docs/_build docs/api docs/auto_gallery docs/results
