@@ -27,7 +27,8 @@ from ipads_stream.train.objectives import (
     summed,
     weighted,
 )
-from ipads_stream.train.supervised import MakeStream, Streams, Supervised, Training
+from ipads_stream.train.supervised import MakeStream, Streams, Supervised
+from ipads_stream.train.training import Training
 
 METHODS = ("maml", "reptile")
 INNER = ("supervised", "hidden")

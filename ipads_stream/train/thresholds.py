@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ipads_stream.core.sample import Sample
 from ipads_stream.train.objectives import weighted
-from ipads_stream.train.supervised import Training
+from ipads_stream.train.training import Training
 
 NAMES = {"thresholds": "threshold", "relative_thresholds": "relative_threshold"}
 BINS = 20  # of the sampling rate: the nearest 5 %

@@ -24,7 +24,8 @@ from ipads_stream.train.callbacks import Best
 from ipads_stream.train.checkpoint import fill, read_checkpoint, save
 from ipads_stream.train.lightning_data import StreamDataModule
 from ipads_stream.train.measured_rows import RealSamples, SignalRows
-from ipads_stream.train.supervised import MakeStream, Streams, Supervised, Training
+from ipads_stream.train.supervised import MakeStream, Streams, Supervised
+from ipads_stream.train.training import Training
 
 DATA = Instance(of=(str, RealSamples), allowed="a name, a path or real samples", optional=True)
 TARGET = Instance(of=Mapping, allowed="fields of the system", optional=True)

@@ -11,7 +11,7 @@ from ipads_stream import Stream, load_system
 from ipads_stream.__main__ import main
 from ipads_stream.train.callbacks import Interrupt
 from ipads_stream.train.checkpoint import read_checkpoint
-from ipads_stream.train.supervised import Training
+from ipads_stream.train.training import Training
 
 SMALL = [
     "device=cpu", "logger=none", "trainer.bar=false", "trainer.max_steps=9", "trainer.val_every=0",
