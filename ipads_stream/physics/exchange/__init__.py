@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ipads_stream.physics.exchange.arguments import Pulses, Semisolid, Solute, Water
 from ipads_stream.physics.exchange.course import magnetisation
+from ipads_stream.physics.exchange.generator import expm
 from ipads_stream.physics.exchange.saturation import (
-    expm,
     z_spectra,
     z_spectrum,
     z_spectrum_formula,

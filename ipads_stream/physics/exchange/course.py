@@ -15,7 +15,7 @@ from jaxtyping import Complex, Float
 
 from ipads_stream.core.constants import GAMMA_1H, GAMMA_BAR_1H
 from ipads_stream.physics.exchange.arguments import Pulses, experiment_of
-from ipads_stream.physics.exchange.saturation import Generator, expm
+from ipads_stream.physics.exchange.generator import Generator, expm
 
 MOST_CELLS = 500  # of a pulse; neighbours are joined beyond
 REST = Pulses(amplitude=0.0, duration=0.0)
