@@ -18,18 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Complex, Float
 
 from ipads_stream.core.constants import GAMMA_BAR_1H
 from ipads_stream.physics.waveforms import Use
 from ipads_stream.sequences.events import ADC, LATE, RF, USES, Block, Gradient
+from ipads_stream.sequences.pulseq_shapes import DIGITS, cells, last_height, seconds, trapezoid
 from ipads_stream.sequences.pulseq_text import RASTERS, Row, Text, parse
 from ipads_stream.sequences.pulseq_uses import uses_of
 from ipads_stream.sequences.scanner import TINY, Scanner
 from ipads_stream.sequences.sequence import JUMP, Sequence
 
-DIGITS = 10  # of times in s: a file keeps them in us or ns
-STEEP = 1e-6  # s; the ramps of trapezoids that a file gives none
 PEAK = 0.99999  # of the largest sample: where a pulse of old files acts
 AXES = ("gx", "gy", "gz")
 INITIALS: dict[str, Any] = {use[0]: use for use in USES}
@@ -190,11 +188,13 @@ class _File:
                 if factor == 0:
                     raise ValueError(f"soft delay {hint}: factor 0")
                 time = self.soft[hint] / factor + offset * 1e-6
-                return _time(round(time / raster) * raster)
+                return seconds(round(time / raster) * raster)
         if self.text.version >= (1, 4):
-            return _time(written * raster)
+            return seconds(written * raster)
         delay = self.text.row("DELAYS", written)[0] * 1e-6 if written else 0.0
-        return max([_time(delay), *(event.stop for event in played.values() if event is not None)])
+        return max(
+            [seconds(delay), *(event.stop for event in played.values() if event is not None)]
+        )
 
     def _extensions(self, number: int) -> tuple[int, int, int]:
         """Numbers of the rotation, the RF shim and the soft delay of a block."""
@@ -229,10 +229,6 @@ class _File:
         return frequency + ppm * larmor, phase + phase_ppm * larmor
 
 
-def _time(value: float) -> float:
-    return round(value, DIGITS)
-
-
 def _rf(file: _File, number: int, shim: int) -> RF:
     row, raster = file.text.row("RF", number), file.text.raster("RadiofrequencyRasterTime")
     size, magnitude, phase = row[:3]
@@ -246,7 +242,7 @@ def _rf(file: _File, number: int, shim: int) -> RF:
     signal = shape * np.exp(file.sign * 2j * math.pi * turns) / GAMMA_BAR_1H
     if shim:
         signal = signal * _driven(file, shim)
-    samples, edges = _cells(signal, t, raster)
+    samples, edges = cells(signal, t, raster)
     if file.text.version >= (1, 5):
         centre, delay, use = row[4] * 1e-6, row[5], row[10]
         frequency, phase_offset = file.offsets(row[6:10])
@@ -254,9 +250,9 @@ def _rf(file: _File, number: int, shim: int) -> RF:
         peak = t[np.abs(shape) >= PEAK * np.max(np.abs(shape))]
         centre, delay, use = 0.5 * (peak[0] + peak[-1]), row[-3], "e"
         frequency, phase_offset = row[-2:]
-    centre = min(_time(centre), float(edges[-1]))
+    centre = min(seconds(centre), float(edges[-1]))
     offsets = (frequency, file.sign * phase_offset)
-    return RF(samples, edges, centre, INITIALS.get(use, "other"), _time(delay * 1e-6), *offsets)
+    return RF(samples, edges, centre, INITIALS.get(use, "other"), seconds(delay * 1e-6), *offsets)
 
 
 def _driven(file: _File, shim: int) -> complex:
@@ -272,39 +268,13 @@ def _driven(file: _File, shim: int) -> complex:
     return complex(np.conj(total) if file.sign < 0 else total)
 
 
-def _cells(
-    signal: Complex[np.ndarray, " n"], t: Float[np.ndarray, " n"], raster: float
-) -> tuple[Complex[np.ndarray, " cells"], Float[np.ndarray, " edges"]]:
-    """Cells of a pulse: around its samples, or between points joined by straight lines.
-
-    A pulse that is constant is one cell, however long.
-    """
-    dwell = 2 * t[0]
-    is_regular = t[0] > 0 and np.allclose(t, (np.arange(t.size) + 0.5) * dwell, rtol=0, atol=TINY)
-    if is_regular and not np.all(signal == signal[0]):
-        return signal, np.round(np.arange(t.size + 1) * dwell, DIGITS)
-    if is_regular:
-        return signal[:1], np.round(np.array([0.0, t.size * dwell]), DIGITS)
-    if t.size < 2 or np.any(np.diff(t) <= 0):
-        raise ValueError("times of its samples that do not rise")
-    if np.all(signal == signal[0]):
-        samples, edges = signal[:1], np.array([t[0], t[-1]])
-    else:
-        count = max(math.ceil((t[-1] - t[0]) / raster - 1e-6), 1)
-        edges = np.linspace(t[0], t[-1], count + 1)
-        samples = np.interp(0.5 * (edges[1:] + edges[:-1]), t, signal)
-    if t[0] > 0:
-        samples, edges = np.append(0j, samples), np.append(0.0, edges)
-    return samples, np.round(edges, DIGITS)
-
-
 def _gradient(file: _File, number: int, before: float, goes_on: bool) -> Gradient | None:
     """before, goes_on: of shapes without ends, what preceded them, T/m, and whether one follows."""
     if number in file.text.tables.get("TRAP", {}):
-        return _trapezoid(*file.text.row("TRAP", number))
+        return trapezoid(*file.text.row("TRAP", number))
     row, raster = file.text.row("GRADIENTS", number), file.text.raster("GradientRasterTime")
     has_ends, has_times = file.text.version >= (1, 5), file.text.version >= (1, 4)
-    size, delay = row[0] / GAMMA_BAR_1H, _time(row[-1] * 1e-6)
+    size, delay = row[0] / GAMMA_BAR_1H, seconds(row[-1] * 1e-6)
     time_id = row[-2] if has_times else 0
     heights = size * file.text.samples(row[-3] if has_times else row[1])
     if time_id > 0:
@@ -319,40 +289,12 @@ def _gradient(file: _File, number: int, before: float, goes_on: bool) -> Gradien
             first, last = row[1] / GAMMA_BAR_1H, row[2] / GAMMA_BAR_1H
         else:
             first = before if delay == 0 else 0.0
-            last = heights[-1] if time_id > 0 else _last(heights, first)
+            last = heights[-1] if time_id > 0 else last_height(heights, first)
             if not goes_on and abs(last) > JUMP:
                 last = 0.0  # A rectangle, as of spoilers by JEMRIS, which nothing continues.
         times = np.concatenate([[0.0], times, [times[-1] + times[0]]])
         heights = np.concatenate([[first], heights, [last]])
     return Gradient(np.round(delay + times, DIGITS), heights)
-
-
-def _last(heights: Float[np.ndarray, " n"], first: float) -> float:
-    """Height at the end of the last cell, if samples are means of the edges of their cells.
-
-    edge_0 = first, edge_n = 2 height_n - edge_n-1, as the reader of the inventors restores it.
-    """
-    signs = np.where(np.arange(heights.size) % 2 == (heights.size - 1) % 2, 1.0, -1.0)
-    return float(2 * np.sum(signs * heights) + (-1) ** heights.size * first)
-
-
-def _trapezoid(size: float, rise: float, flat: float, fall: float, delay: float) -> Gradient | None:
-    """A trapezoid; one without ramps, as of spoilers by JEMRIS, gets steep ones, its area kept."""
-    if size == 0:  # also the empty trapezoids of old files
-        return None
-    times = [_time(time * 1e-6) for time in (rise, flat, fall, delay)]
-    rise, flat, fall, delay = times
-    area = flat + 0.5 * (rise + fall)
-    if area == 0:
-        raise ValueError("a trapezoid of 0 s")
-    steep = min(STEEP, 0.25 * flat)
-    if rise == 0 and steep > 0:
-        rise, flat = steep, flat - steep
-    if fall == 0 and steep > 0:
-        fall, flat = steep, flat - steep
-    height = size / GAMMA_BAR_1H * (area / (flat + 0.5 * (rise + fall)) if steep else 1.0)
-    flat = _time(flat)
-    return Gradient.trapezoid(height, rise=rise, flat=flat, fall=fall, delay=delay)
 
 
 def _rotated(file: _File, rotation: int, numbers: tuple[int, ...]) -> dict[str, Gradient | None]:
@@ -378,7 +320,7 @@ def _rotated(file: _File, rotation: int, numbers: tuple[int, ...]) -> dict[str, 
 
 def _adc(file: _File, number: int) -> ADC:
     row = file.text.row("ADC", number)
-    count, dwell, delay = row[0], _time(row[1] * 1e-9), _time(row[2] * 1e-6)
+    count, dwell, delay = row[0], seconds(row[1] * 1e-9), seconds(row[2] * 1e-6)
     if file.text.version < (1, 5):
         frequency, phase = row[3:5]
         return ADC(count, dwell, delay, frequency, file.sign * phase)
