@@ -19,6 +19,7 @@ from ipads_stream.distributions.tabulated import Tabulated, tabulate
 from ipads_stream.distributions.univariate import Interval, Values, Vector
 
 MOST_BINS = 100_000
+MOST_QUANTILES = 4097  # a table of them is off by 1/4096 of the probability at most
 MOST_KERNELS = 512  # more values are represented by as many of their quantiles
 KERNEL_TOLERANCE = 1e-5  # of F, far below what any number of values tells
 SUFFIXES = (".csv", ".npy", ".nii", ".nii.gz")
@@ -28,27 +29,29 @@ SUFFIXES = (".csv", ".npy", ".nii", ".nii.gz")
 class Empirical(Tabulated):
     """The values of a file, by a histogram or by Gaussian kernels, on a bounded support.
 
-    Histogram: ``bins`` of equal width, uniform inside. Kernel density: ``F(x) = mean Phi((x - x_i)
-    / h)``, mirrored at both ends of the support so that nothing leaks out of it, h by Silverman's
-    rule unless given.
+    Histogram: the quantile of u is the value number (n - 1) u of the n in order, straight between
+    them (or between 4,097 of them, where there are more); or ``bins`` of equal width, uniform
+    inside. Kernel density: ``F(x) = mean Phi((x - x_i) / h)``, mirrored at both ends of the support
+    so that nothing leaks out of it, h by Silverman's rule unless given.
 
     Attributes:
         path: CSV, NPY or NIfTI file, relative to the working directory.
         column: of the file (see :func:`read_values`).
         method: "histogram" or "kernel".
-        bins: of the histogram.
+        bins: of the histogram, of equal width; None: as fine as the values.
         bandwidth: h in ``unit``; None: 0.9 min(std, IQR / 1.34) n^(-1/5).
         low, high: support in ``unit``; values outside it are left out; None: the extreme values.
         sha256: of the file; filled in when the file is read. A configuration that holds it refuses
             a file that has changed.
 
-    Source: Silverman, Density estimation, 1986, Eq. 3.31; mirroring: section 2.10.
+    Source: Hyndman and Fan, The American Statistician 50(4), 1996, definition 7 (quantiles);
+    Silverman, Density estimation, 1986, Eq. 3.31; mirroring: section 2.10.
     """
 
     path: str
     column: str | int | None = None
     method: str = choice("histogram", among=("histogram", "kernel"))
-    bins: int = whole(64, low=1, high=MOST_BINS)
+    bins: int | None = whole(None, low=1, high=MOST_BINS, optional=True)
     bandwidth: float | None = ruled(Real(above=0, optional=True), None)
     low: float | None = ruled(OPTIONAL_REAL, None)
     high: float | None = ruled(OPTIONAL_REAL, None)
@@ -88,7 +91,11 @@ class Empirical(Tabulated):
     @cached_property
     def _knots(self) -> tuple[Vector, Vector]:
         low, high = self._bounds()
-        if self.method == "histogram":
+        if self.method == "histogram" and self.bins is None:
+            levels = np.linspace(0.0, 1.0, min(self._values.size, MOST_QUANTILES))
+            edges = np.concatenate([[low], np.quantile(self._values, levels), [high]])
+            levels = np.concatenate([[0.0], levels, [1.0]])
+        elif self.method == "histogram":
             counts, edges = np.histogram(self._values, bins=self.bins, range=(low, high))
             levels = np.concatenate([[0.0], np.cumsum(counts) / self._values.size])
         else:

@@ -119,9 +119,7 @@ class DRONE(ParametricSystem):
     @cached_property
     def orders(self) -> int:
         """Of the phase graph, enough for every tissue, so that no sample depends on its batch."""
-        flip, phase, TR, TE, TI, _ = self.schedule.frames
-        T1, T2, B1 = self.supports
-        return num_orders(flip, phase, TR, TE, T1, T2, B1, TI)
+        return num_orders(self.schedule.frames.TR, *self.supports[:2])
 
     @cached_property
     def reference(self) -> np.ndarray:

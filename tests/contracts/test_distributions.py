@@ -64,6 +64,7 @@ CASES = {
     "constant": lambda path: Constant(value=3),
     "histogram": lambda path: Histogram(edges=[0, 1, 3, 4, 9], shares=[1, 0, 3, 2]),
     "empirical": lambda path: Empirical(path=path, bins=20, low=0, high=20, unit="ms"),
+    "empirical_quantiles": lambda path: Empirical(path=path, low=0, unit="ms"),
     "empirical_kernel": lambda path: Empirical(path=path, method="kernel", low=0),
     "mixture": lambda path: BIMODAL,
     "mixture_of_kinds": lambda path: Mixture(

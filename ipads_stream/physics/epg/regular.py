@@ -16,7 +16,6 @@ there: the opposite sense of rotation).
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -34,8 +33,6 @@ from ipads_stream.physics.epg.formula import all_orders, cpmg_formula, fisp_form
 from ipads_stream.physics.epg.general import quadratic_phase
 
 BOUND = 1e-5  # of M0: what orders="auto" may leave out
-_SAFETY = 4.0
-_LONG = 1e3  # s: between a T1 above and inf no further probes are spread
 
 
 def fisp(
@@ -64,9 +61,9 @@ def fisp(
         B1: factor of the flip angles, number or (*atoms,); a negative one turns by the phase pi.
         TI: from a perfect inversion (B1 does not scale it) to the first pulse, s, number or
             (*atoms,); None: the train starts in equilibrium.
-        orders: how many are kept, from 0 on; "auto": as num_orders says for the ranges of T1, T2,
-            B1 in the batch, so that an atom may differ by BOUND from batch to batch: give
-            num_orders of the ranges drawn from where it must not.
+        orders: how many are kept, from 0 on; "auto": as num_orders says for the ranges of T1 and T2
+            in the batch, so that an atom may differ by BOUND from batch to batch: give num_orders
+            of the ranges drawn from where it must not.
 
     Returns:
         complex, (*atoms, TRs), of the precision and library of T1, T2, B1; where they are numbers
@@ -77,7 +74,7 @@ def fisp(
     Raises:
         ValueError: an argument is out of range or the shapes do not fit. T1, T2, B1, TI are checked
             on the host only: on a GPU it would stop the stream ("auto" does stop it: it reads the
-            ranges of T1, T2, B1).
+            ranges of T1 and T2).
         TypeError: an argument is neither an array nor a number (a list only for flip, phase, TR,
             TE), or the arrays belong to different libraries (NumPy goes with all for flip, phase,
             TR, TE and TI).
@@ -88,7 +85,7 @@ def fisp(
     pulses = dict(zip(launch.PULSES, map(as_sequence, (flip, phase, TR, TE)), strict=True))
     tissue = tissue_of(T1, T2, B1, pulses, {"TI": TI})
     train = train_of(**pulses)
-    kept = _kept_orders(orders, train, tissue.values, TI)
+    kept = _kept_orders(orders, train, *tissue.values[:2])
 
     def formula() -> Any:
         named = dict(zip(("T1", "T2", "B1"), tissue.values, strict=True))
@@ -215,85 +212,57 @@ def truncation_error(
     return xp.max(xp.abs(difference), axis=-1)
 
 
-def _kept_orders(orders: Any, train: Any, tissue: Any, TI: Any) -> int:
+def _kept_orders(orders: Any, train: Any, T1: Any, T2: Any) -> int:
     """As given; for "auto" num_orders of the batch, or all where its values are hidden (vmap)."""
     if orders != "auto":
         orders = whole_number("orders", orders, allowed="'auto' or a whole number from 1 on")
         return orders if train is None else min(orders, all_orders(train[0]))
-    values = [host(x) for x in (*tissue, 0.0 if TI is None else TI)]
-    ranges = [(float(x.min()), float(x.max())) for x in values if x is not None and x.size]
+    values = [host(x) for x in (T1, T2)]
     if train is None or any(x is None for x in values):
         return 2**31 - 1
-    if len(ranges) < 4:
+    if any(x.size == 0 for x in values):
         return 1  # an empty batch
-    flip, phase, TR, TE = train
-    T1, T2, B1, times = ranges
-    return num_orders(flip, phase, TR, TE, T1, T2, B1, None if TI is None else times[0])
+    lowest, highest = ([float(end(x)) for x in values] for end in (np.min, np.max))
+    return num_orders(train[2], *zip(lowest, highest, strict=True))
 
 
 def num_orders(
-    flip: np.ndarray,
-    phase: np.ndarray,
-    TR: np.ndarray | float,
-    TE: np.ndarray | float,
+    TR: Float[np.ndarray, " TRs"] | Sequence[float],
     T1: tuple[float, float],
     T2: tuple[float, float],
-    B1: tuple[float, float] = (1.0, 1.0),
-    TI: float | None = None,
     bound: float = BOUND,
 ) -> int:
-    """How many orders keep the error of the signal below a bound for all tissue within ranges.
+    """How many orders keep the error of the signal below a bound, whatever the pulses and their B1.
 
-    What rises above the order K and comes back decays by exp(-2 K TR / T2) at least, but the pulses
-    take more than that: 20 orders are off by 5e-3, 80 by 2e-6 where that factor is 0.2 and 0.004.
-    So the train itself is run, in float64 and without truncation, for 16 probes that decay least
-    (the longest T2, 4 values of T1 and 4 of B1 across their ranges), and then with 8, 10, 12, 14,
-    16, 20, ... orders until no echo of a probe differs by more than a quarter of the bound.
+    |s_n(K) - s_n(all)| <= sqrt(TRs - 2 K) (1/q) exp(K t (q / T1 - 2 / T2)) for any q from 0 to 1,
+    at most T1 / T2, with t the shortest TR, the longest T2 and the shortest T1 that goes with it.
+
+    Proof. Let orders weigh v^|k| in the norm x^2 = sum_k v^(2|k|) (|F_k|^2 + |Z_k|^2). A pulse
+    turns F_k, F_-k* and Z_k into each other and preserves it. Until the next pulse F grows by
+    v exp(-TR/T2) at most and Z by exp(-TR/T1), both below exp(-q TR/T1) where
+    v = exp(t (1/T2 - q/T1)), and 1 - exp(-TR/T1) <= (1 - exp(-q TR/T1)) / q is added: x stays
+    below 1/q, and the F_K that truncation drops after each TR, l_n, have
+    sum_n |l_n|^2 <= (v^-K / q)^2. Each adds to an echo a multiple of itself, its component of the
+    adjoint of reading F_0, which by the same argument with v = exp(t / T2), nothing being added, is
+    at most exp(-K t / T2). K shifts come before the first drop and K after the last one that
+    returns, which leaves TRs - 2 K of them; the inequality of Cauchy and Schwarz gives the rest.
 
     Args:
-        flip, phase, TR, TE: on the host, else as for fisp.
-        T1, T2, B1: lowest and highest value; inf where nothing relaxes.
-        TI: as for fisp, a number.
+        TR: from a pulse to the next, s, (TRs,).
+        T1, T2: lowest and highest value, s; inf where nothing relaxes. T2 is at most 2 T1.
         bound: of the error, in units of M0.
 
     Returns:
         at most (TRs + 1) // 2, the number that can reach an echo: with it nothing is left out.
     """
-    columns = (np.broadcast_to(np.asarray(x, float), flip.shape) for x in (flip, phase, TR, TE))
-    longest = _stepped(T2[1], 1)
-    least = max(_stepped(T1[0], -1), longest / 2 if math.isfinite(longest) else 0.0)
-    ranges = (longest, least, _stepped(T1[1], 1), _stepped(B1[0], -1), _stepped(B1[1], 1))
-    return _num_orders(tuple(x.tobytes() for x in columns), ranges, TI, bound)
-
-
-@functools.lru_cache(maxsize=256)
-def _num_orders(train: tuple[bytes, ...], ranges: Any, TI: float | None, bound: float) -> int:
-    flip, phase, TR, TE = (np.frombuffer(x) for x in train)
-    T2, T1_low, T1_high, B1_low, B1_high = ranges
-    T1 = np.geomspace(min(T1_low, _LONG), min(max(T1_low, T1_high), _LONG), 4)
-    T1[-1] = max(T1_low, T1_high)  # inf, too
-    T1 = np.repeat(T1, 4)
-    B1 = np.tile(np.linspace(B1_low, B1_high, 4), 4)
-    start = np.ones(16) if TI is None else 1 - 2 * np.exp(-TI / T1)
-
-    def probes(orders: int) -> np.ndarray:
-        out = np.empty((16, flip.shape[0]), complex)
-        launch.fill_fisp((flip, phase, TR, TE), (T1, np.full(16, T2), B1, start), orders, out)
-        return out
-
-    most = all_orders(flip)
-    exact = probes(most)
-    orders, step = 8, 2
-    while orders < most:
-        if np.abs(probes(orders) - exact).max() <= bound / _SAFETY:
-            return orders
-        orders += step
-        step = 2 * step if orders == 8 * step else step
-    return most
-
-
-def _stepped(x: float, up: int) -> float:
-    """The next of the steps of 9 %, up (1) or down (-1): few distinct ranges reuse their result."""
-    if x < 0:
-        return -_stepped(-x, -up)
-    return 2 ** (up * math.ceil(up * 8 * math.log2(x) - 1e-9) / 8) if 0 < x < math.inf else x
+    most, shortest = all_orders(TR), float(np.min(np.asarray(TR, float)))
+    orders = np.arange(1, most)
+    longest = T2[1]
+    least = max(T1[0], longest / 2)
+    if math.isinf(longest) or shortest <= 0:
+        return most
+    decay = orders * (shortest / least)
+    q = np.minimum(1 / np.maximum(decay, 1.0), min(1.0, least / longest))  # of the least bound
+    exponent = q * decay - orders * (2 * shortest / longest) - np.log(q)
+    kept = np.log(np.maximum(len(TR) - 2 * orders, 1)) / 2 + exponent <= math.log(bound)
+    return int(orders[kept][0]) if kept.any() else most
