@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Complex, Float
 from scipy.optimize import nnls
 
-from ipads_stream.core.backend import interned, kept, namespace
+from ipads_stream.core.backend import fused, interned, kept, namespace
 
 
 def without_phase(
@@ -63,15 +63,36 @@ def without_phase_plane(
     for axis in axes:
         ahead, behind = slice(1, None), slice(None, -1)
         place = (slice(None),) * axis
-        # What was just computed stands first (see physics/bloch/single_shot.py).
-        turning = xp.conj(inside[(*place, behind)]) * inside[(*place, ahead)]
-        angle = xp.angle(xp.sum(turning, axis=axes, keepdims=True))
+        turning = _turning(inside[(*place, behind)], inside[(*place, ahead)])
+        total = xp.sum(turning, axis=axes, keepdims=True)
         steps = kept(interned(np.arange(image.shape[axis], dtype=np.float32)), xp)
         steps = steps.reshape((-1, *(1,) * (3 - axis)))
-        inside = inside * xp.exp(-1j * angle * steps)
+        inside = _turned_back(inside, total, steps)
+    sums = (xp.sum(x, axis=axes, keepdims=True) for x in _weighted(inside))
+    return _scaled(inside, *sums)
+
+
+@fused
+def _turning(xp: Any, behind: Any, ahead: Any) -> Any:
+    # What was just computed stands first (see physics/bloch/single_shot.py).
+    return xp.conj(behind) * ahead
+
+
+@fused
+def _turned_back(xp: Any, inside: Any, turning: Any, steps: Any) -> Any:
+    return inside * xp.exp(-1j * xp.angle(turning) * steps)
+
+
+@fused
+def _weighted(xp: Any, inside: Any) -> tuple[Any, Any, Any]:
+    """|S|, S |S| and |S|^2."""
     size = xp.abs(inside)
-    total = xp.maximum(xp.sum(size, axis=axes, keepdims=True), 1e-30)
-    mean = xp.sum(inside * size, axis=axes, keepdims=True)
+    return size, inside * size, size**2
+
+
+@fused
+def _scaled(xp: Any, inside: Any, size: Any, mean: Any, square: Any) -> Any:
+    """S without the phase of sum S |S|, over sum |S|^2 / sum |S|."""
+    total = xp.maximum(size, 1e-30)
     phasor = xp.conj(mean) / xp.maximum(xp.abs(mean), 1e-30)
-    scale = total / xp.maximum(xp.sum(size**2, axis=axes, keepdims=True), 1e-30)
-    return inside * (phasor * scale)
+    return inside * (phasor * (total / xp.maximum(square, 1e-30)))

@@ -11,7 +11,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial, wraps
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -125,6 +125,31 @@ def launch(module: Any, name: str, num_items: int, *arguments: Any) -> None:
 @lru_cache(None)  # as many as there are modules, which are kept
 def _function(module: Any, name: str) -> Any:
     return module.get_function(name)
+
+
+def fused(chain: Callable[..., Any]) -> Callable[..., Any]:
+    """An element-wise function of arrays, ``chain(xp, *arrays)``, that a GPU runs as one kernel.
+
+    Called without xp. It may use element-wise functions and operators alone, no index and no other
+    shape: CuPy traces it, once for every set of dtypes and numbers of axes. Arguments may be
+    numbers of Python, too, each of which meets an array before it meets another number: of two of
+    them CuPy would make double precision.
+    """
+
+    @wraps(chain)
+    def run(*arrays: Any) -> Any:
+        xp = namespace(*(x for x in arrays if hasattr(x, "shape")))
+        if array_api_compat.is_cupy_namespace(xp):
+            return _traced(chain)(*arrays)
+        return chain(xp, *arrays)
+
+    return run
+
+
+@lru_cache(None)  # as many as there are chains in the program
+def _traced(chain: Callable[..., Any]) -> Any:
+    cupy = _cupy()
+    return cupy.fuse(kernel_name=chain.__name__.strip("_"))(partial(chain, cupy))
 
 
 def kept(constant: np.ndarray, xp: Any, dtype: Any = None) -> Any:

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from ipads_stream.core import random
-from ipads_stream.core.backend import kept, moved, namespace
+from ipads_stream.core.backend import fused, kept, moved, namespace
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.fields import keep, ruled
 from ipads_stream.core.random import Keys
@@ -86,10 +86,11 @@ class PolynomialField(SmoothField):
         coefficients, offset, *peak = moved(xp, coefficients, offset, *peak)
         # A product per sample: the order of the sums of a single one would follow the batch's size.
         out = (coefficients[:, None] @ basis)[:, 0]
-        for height in peak:
-            most = xp.maximum(xp.max(xp.abs(out), axis=1), 1e-30)
-            out = out * (height / most)[:, None]
-        out = out + offset[:, None]
+        if peak:
+            most = xp.max(xp.abs(out), axis=1)
+            out = _peaked(out, peak[0][:, None], most[:, None], offset[:, None])
+        else:
+            out = out + offset[:, None]
         return out.reshape(-1, *grid.shape)
 
 
@@ -162,8 +163,7 @@ class NoiseField(SmoothField):
         real, imaginary = pairs[0][0] * height, pairs[0][1] * height
         for c, s in pairs[1:-1]:
             c, s = c[:, :, None], s[:, :, None]
-            real, imaginary = real[..., None], imaginary[..., None]
-            real, imaginary = real * c - imaginary * s, real * s + imaginary * c
+            real, imaginary = _turned(real[..., None], imaginary[..., None], c, s)
         left = xp.concatenate([real, -imaginary], axis=1)
         right = xp.concatenate(pairs[-1], axis=1)
         return _product(left.reshape(*left.shape[:2], -1), right, grid)
@@ -228,12 +228,26 @@ def normalised(field: Float[Any, "B ..."], low: Any, high: Any) -> Float[Any, "B
     """
     xp = namespace(field)
     flat = xp.reshape(field, (field.shape[0], -1))
-    least, most = xp.min(flat, axis=1), xp.max(flat, axis=1)
+    ends = xp.min(flat, axis=1), xp.max(flat, axis=1), *(as_float(x, field) for x in (low, high))
     by_sample = (-1,) + (1,) * (field.ndim - 1)
-    span = xp.where(most > least, most - least, xp.ones_like(most))
-    low, high = (as_float(x, field) + 0 * least for x in (low, high))
-    least, low, slope = (xp.reshape(x, by_sample) for x in (least, low, (high - low) / span))
-    return low + (field - least) * slope
+    return _stretched(field, *(xp.reshape(x, by_sample) for x in ends))
+
+
+@fused
+def _stretched(xp: Any, field: Any, least: Any, most: Any, low: Any, high: Any) -> Any:
+    span = xp.where(most > least, most - least, 1)
+    low = low + 0 * least
+    return low + (field - least) * ((high + 0 * least - low) / span)
+
+
+@fused
+def _peaked(xp: Any, field: Any, peak: Any, most: Any, offset: Any) -> Any:
+    return field * (peak / xp.maximum(most, 1e-30)) + offset
+
+
+@fused
+def _turned(xp: Any, real: Any, imaginary: Any, c: Any, s: Any) -> tuple[Any, Any]:
+    return real * c - imaginary * s, real * s + imaginary * c
 
 
 @lru_cache(maxsize=16)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
+from ipads_stream.core.backend import fused
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.fields import Instance, ruled
 from ipads_stream.core.random import Keys
@@ -70,10 +71,25 @@ class TexturedShapes:
             w = xp.asarray(draws.float32(self, "share")).reshape(-1, *(1,) * grid.num_axes)
             pair = self.texture.draw(keys, grid, count=2, xp=xp, **draws.part("texture"))
             low, high = self.T2.support
-            poured = math.log(low) + math.log(high / low) * pair[:, 0]
-            log_T2, PD = (1 - w) * log_T2 + w * poured, (1 - w) * PD + w * pair[:, 1]
-        if self.body is not None:
-            body = self.body.draw(keys, grid, **draws.part("body"))
-            ones = np.ones((*body.kind.shape, 1), np.float32)
-            PD = PD * rasterized(body, ones, grid, xp=xp)[:, 0]
-        return {"T1": T1, "T2": xp.exp(log_T2), "PD": PD}
+            span = math.log(low), math.log(high / low)
+            log_T2, PD = _poured(w, log_T2, PD, pair[:, 0], pair[:, 1], *span)
+        if self.body is None:
+            return {"T1": T1, "T2": xp.exp(log_T2), "PD": PD}
+        body = self.body.draw(keys, grid, **draws.part("body"))
+        ones = np.ones((*body.kind.shape, 1), np.float32)
+        T2, PD = _in_body(log_T2, PD, rasterized(body, ones, grid, xp=xp)[:, 0])
+        return {"T1": T1, "T2": T2, "PD": PD}
+
+
+@fused
+def _poured(
+    xp: Any, w: Any, log_T2: Any, PD: Any, t1: Any, t2: Any, low: float, span: float
+) -> tuple[Any, Any]:
+    """Both maps with the share w of textures t1 and t2."""
+    return (1 - w) * log_T2 + w * (low + span * t1), (1 - w) * PD + w * t2
+
+
+@fused
+def _in_body(xp: Any, log_T2: Any, PD: Any, share: Any) -> tuple[Any, Any]:
+    """T2, and PD over the share of each voxel that lies in the body."""
+    return xp.exp(log_T2), PD * share

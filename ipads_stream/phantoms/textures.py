@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from ipads_stream.core import random
-from ipads_stream.core.backend import kept, namespace
+from ipads_stream.core.backend import fused, kept, namespace
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.fields import whole
 from ipads_stream.core.random import Keys
@@ -115,10 +115,15 @@ class FractalTexture(Texture):
         log = kept(_log_square(grid), xp)
         power = xp.asarray((-0.25 * exponent).astype(np.float32))
         power = power.reshape(*power.shape, *(1,) * grid.num_axes)
-        spectrum = _fft(xp).rfftn(white, axes=axes) * xp.exp(power * xp.maximum(log, -80.0))
+        spectrum = _coloured(_fft(xp).rfftn(white, axes=axes), power, log)
         if log.size > 1:
             spectrum.reshape(*spectrum.shape[:2], -1)[..., 0] = 0
-        return _fft(xp).irfftn(spectrum, grid.shape, axes=axes).astype(xp.float32)
+        return _fft(xp).irfftn(spectrum, grid.shape, axes=axes).astype(xp.float32, copy=False)
+
+
+@fused
+def _coloured(xp: Any, spectrum: Any, power: Any, log: Any) -> Any:
+    return spectrum * xp.exp(power * xp.maximum(log, -80.0))
 
 
 @dataclass(frozen=True, kw_only=True)

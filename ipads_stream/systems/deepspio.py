@@ -16,7 +16,7 @@ import numpy as np
 
 from ipads_stream.acquisition.receive_phase import without_phase_plane
 from ipads_stream.core import random
-from ipads_stream.core.backend import moved, namespace
+from ipads_stream.core.backend import fused, moved
 from ipads_stream.core.constants import GAMMA_BAR_1H
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.fields import SPACING, VOLUME, instance, number, ruled
@@ -134,25 +134,24 @@ class DeepSPIO(VolumeSystem):
         Args:
             params: ``concentration``, mol/m^3, ``M0`` and ``shim``, Hz.
         """
-        iron = params["concentration"]
-        decay = namespace(iron).exp(-self.TE * (1 / self.T2s + self.relaxivity * iron))
-        df, width = self.off_resonance(iron) + params["shim"], self.bandwidth
+        iron, width = params["concentration"], self.bandwidth
+        rates = float(1 / self.T2s), float(self.relaxivity)
+        signal = _decayed(params["M0"], iron, -float(self.TE), *rates)
+        ppm = dipole.field(iron, self.spacing, self.B0_direction)  # of a susceptibility of 1
+        df = _scaled_and_moved(ppm, float(self.hertz), params["shim"])
         return slice_images(
-            df, params["M0"] * decay, self.profile, edge=EDGE * width, bandwidth=width, TE=self.TE
+            df, signal, self.profile, edge=EDGE * width, bandwidth=width, TE=self.TE
         )
-
-    def off_resonance(self, concentration: Any) -> Any:
-        """df of particles, Hz, of the shape of their concentration (..., X, Y, Z), mol/m^3."""
-        return dipole.field(concentration, self.spacing, self.B0_direction) * self.hertz
 
     def render(self, params: Arrays, keys: Keys, xp: Any) -> Sample:
         maps, mask = self.maps(params, keys, xp)
         turned = np.exp(1j * params["receive_phase"]).astype(np.complex64)
         sigma = math.exp(-self.TE / self.T2s) * math.sqrt(2) / params["snr"]
         turned, sigma = moved(xp, turned, sigma.astype(np.float32))
-        image = self.forward(maps) * turned[:, None, None, None]
+        by_sample = (slice(None), None, None, None)
+        image = self.forward(maps)
         noise = random.complex_normal(keys["noise"], self.grid.shape, xp)
-        image = image + sigma[:, None, None, None] * noise
+        image = _received(image, turned[by_sample], sigma[by_sample], noise)
         targets = {"concentration": maps["concentration"], "mask": mask}
         inputs = {"image": without_phase_plane(image, mask, xp), "mask": mask}
         return self.batch(inputs, targets, params)
@@ -162,18 +161,14 @@ class DeepSPIO(VolumeSystem):
         body = self.body.draw(keys, self.grid, name="body")
         ones = np.ones((*body.kind.shape, 1), np.float32)
         share = rasterized(body, ones, self.grid, xp=xp)[:, 0]
-        mask = share > 0.5
         spots = self.spots.draw(keys, self.grid, name="spots")
         values = params["concentration"].astype(np.float32)[..., None]
         iron = rasterized(spots, values, self.grid, rule="add", xp=xp)[:, 0]
         contrast = xp.asarray(params["contrast"].astype(np.float32))[:, None, None, None]
-        tissue = 1 + contrast * self.tissue.draw(keys, self.grid, name="tissue", xp=xp)
-        maps = {
-            "concentration": xp.where(mask, iron, 0),
-            "M0": share * xp.maximum(tissue, 0.1),
-            "shim": self.shim.draw(keys, self.grid, name="shim", xp=xp),
-        }
-        return maps, mask
+        tissue = self.tissue.draw(keys, self.grid, name="tissue", xp=xp)
+        mask, iron, M0 = _inside(share, iron, contrast, tissue)
+        shim = self.shim.draw(keys, self.grid, name="shim", xp=xp)
+        return {"concentration": iron, "M0": M0, "shim": shim}, mask
 
     def measured(self, images: np.ndarray, axis: np.ndarray | None) -> Arrays:
         """Gradient echo images of contiguous slices, and the body's mask, as the network's inputs.
@@ -197,3 +192,25 @@ class DeepSPIO(VolumeSystem):
         if not (abs(image) * mask).any():
             raise ConfigError("data", "no signal", "an image that is not 0 in its mask")
         return {"image": without_phase_plane(image, mask, np), "mask": mask}
+
+
+@fused
+def _decayed(xp: Any, M0: Any, iron: Any, minus_TE: float, rate: float, relaxivity: float) -> Any:
+    return M0 * xp.exp(minus_TE * (rate + relaxivity * iron))
+
+
+@fused
+def _scaled_and_moved(xp: Any, field: Any, scale: float, offset: Any) -> Any:
+    return field * scale + offset
+
+
+@fused
+def _inside(xp: Any, share: Any, iron: Any, contrast: Any, tissue: Any) -> tuple[Any, Any, Any]:
+    """The mask of the body, iron in it and the magnetisation of tissue."""
+    mask = share > 0.5
+    return mask, xp.where(mask, iron, 0), share * xp.maximum(1 + contrast * tissue, 0.1)
+
+
+@fused
+def _received(xp: Any, image: Any, turned: Any, sigma: Any, noise: Any) -> Any:
+    return image * turned + sigma * noise

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import numpy as np
 
 from ipads_stream.core import random
-from ipads_stream.core.backend import kept, moved, namespace
+from ipads_stream.core.backend import fused, kept, moved, namespace
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.fields import Instance, number, ruled, whole
 from ipads_stream.core.images import measured_samples
@@ -126,8 +126,8 @@ class OLED(ParametricSystem):
     def maps(self, keys: Keys, xp: Any) -> Arrays:
         """PD, T1, T2, df and B1 on ``grid``."""
         tissue = self.templates.draw(keys, self.grid, name="template", xp=xp)
-        T2 = xp.clip(tissue["T2"], self.T2_low, self.T2_high)
-        maps = {"PD": tissue["PD"], "T2": T2, "T1": xp.maximum(tissue["T1"], T2)}
+        T1, T2 = _limited(tissue["T1"], tissue["T2"], float(self.T2_low), float(self.T2_high))
+        maps = {"PD": tissue["PD"], "T2": T2, "T1": T1}
         for name, field, nominal in (("df", self.B0, 0.0), ("B1", self.B1, 1.0)):
             if field is None:
                 maps[name] = xp.full_like(T2, nominal)
@@ -138,16 +138,15 @@ class OLED(ParametricSystem):
     def render(self, params: Arrays, keys: Keys, xp: Any) -> Sample:
         maps = self.maps(keys, xp)
         clean = self.forward(maps)
-        clean = clean / xp.maximum(xp.max(xp.abs(clean), axis=(1, 2), keepdims=True), 1e-30)
+        largest = xp.max(xp.abs(clean), axis=(1, 2), keepdims=True)
         drawn = (params[name].astype(np.float32)[:, None, None] for name in ("noise", "phase"))
         sigma, phase = moved(xp, *drawn)
         noise = random.complex_normal(keys["noise of the image"], clean.shape[1:], xp)
-        noisy = clean * xp.exp(1j * phase) + math.sqrt(2) * sigma * noise
+        noisy = _received(clean, largest, phase, sigma, noise)
         PD = self.averaged(maps["PD"])
-        log = self.averaged(maps["PD"] * xp.log(maps["T2"]))
-        mask = PD > LEAST_PD
-        T2 = xp.exp(xp.where(mask, log / xp.maximum(PD, 1e-6), math.log(self.T2_low)))
-        targets = {"T2": T2.astype(xp.float32), "mask": mask}
+        log = self.averaged(_weighted_log(maps["T2"], maps["PD"]))
+        T2, mask = _mean_T2(log, PD, math.log(self.T2_low))
+        targets = {"T2": T2, "mask": mask}
         return self.batch(inputs_of(noisy, xp), targets, params)
 
     def averaged(self, maps: Any) -> Any:
@@ -186,7 +185,44 @@ def inputs_of(images: Any, xp: Any) -> Arrays:
     """The network's input from complex images (B, X, Y) of any scale and phase."""
     flat = xp.reshape(xp.fft.fftn(images, axes=(1, 2)), (images.shape[0], -1))
     largest = xp.take_along_axis(flat, xp.argmax(xp.abs(flat), axis=1)[:, None], axis=1)
-    turned = images * xp.conj(largest / xp.maximum(xp.abs(largest), 1e-30))[..., None]
-    scaled = turned / xp.maximum(xp.max(xp.abs(turned), axis=(1, 2), keepdims=True), 1e-30)
+    turned, size = _turned(images, largest[..., None])
+    scaled = _over(turned, xp.max(size, axis=(1, 2), keepdims=True))
     channels = xp.stack([xp.real(scaled), xp.imag(scaled)], axis=1)
-    return {"image": channels.astype(xp.float32)}
+    return {"image": channels.astype(xp.float32, copy=False)}
+
+
+@fused
+def _limited(xp: Any, T1: Any, T2: Any, low: float, high: float) -> tuple[Any, Any]:
+    """T1 and T2, T2 within its limits and T1 at least as long."""
+    T2 = xp.minimum(xp.maximum(T2, low), high)
+    return xp.maximum(T1, T2), T2
+
+
+@fused
+def _received(xp: Any, clean: Any, largest: Any, phase: Any, sigma: Any, noise: Any) -> Any:
+    scaled = clean / xp.maximum(largest, 1e-30)
+    return scaled * xp.exp(1j * phase) + math.sqrt(2) * sigma * noise
+
+
+@fused
+def _weighted_log(xp: Any, T2: Any, PD: Any) -> Any:
+    return PD * xp.log(T2)
+
+
+@fused
+def _mean_T2(xp: Any, log: Any, PD: Any, nothing: float) -> tuple[Any, Any]:
+    """The geometric mean of T2, and where there is any tissue."""
+    mask = PD > LEAST_PD
+    return xp.exp(xp.where(mask, log / xp.maximum(PD, 1e-6), nothing)), mask
+
+
+@fused
+def _turned(xp: Any, images: Any, largest: Any) -> tuple[Any, Any]:
+    """Images without the phase of the largest sample of their k-space, and their magnitude."""
+    turned = images * xp.conj(largest / xp.maximum(xp.abs(largest), 1e-30))
+    return turned, xp.abs(turned)
+
+
+@fused
+def _over(xp: Any, images: Any, largest: Any) -> Any:
+    return images / xp.maximum(largest, 1e-30)

@@ -37,6 +37,23 @@ def test_a_missing_cupy_names_the_extra(monkeypatch):
         backend.device_namespace("cuda")
 
 
+def test_an_element_wise_chain_is_what_it_says_in_any_library():
+    @backend.fused
+    def damped(xp, x, rate):
+        """As it decays."""
+        return x * xp.exp(-rate * x), xp.abs(x)
+
+    x = np.linspace(-1, 1, 5, dtype=np.float32)
+    for found, expected in zip(damped(x, 2.0), (x * np.exp(-2.0 * x), abs(x)), strict=True):
+        assert found.dtype == np.float32
+        assert np.array_equal(found, expected)
+    tensor = torch.from_numpy(x).requires_grad_()
+    y, _ = damped(tensor, 2.0)
+    y.sum().backward()
+    assert tensor.grad is not None
+    assert (damped.__name__, damped.__doc__) == ("damped", "As it decays.")
+
+
 def test_memory_is_shared():
     array = np.zeros((2, 3), np.complex64)
     tensor = handover.to_torch(array)

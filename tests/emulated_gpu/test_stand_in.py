@@ -199,3 +199,47 @@ def test_without_it_nothing_is_left():
 
     assert "cupy" not in sys.modules
     assert not torch.ones(2).is_cuda
+
+
+def test_an_element_wise_chain_is_one_launch_and_nothing_else(cupy, gpu):
+    x = cupy.asarray(np.linspace(-1, 2, 6, dtype=np.float32))
+
+    def ran(chain, *given):
+        return cupy.fuse(kernel_name="chain")(chain)(*given)
+
+    with gpu.of() as counts:
+        y, z = ran(lambda x, a: (cupy.where(x > 0, x * a, 0), cupy.exp(1j * x)), x, 3.0)
+    assert (counts.launches.total(), y.dtype, z.dtype) == (1, np.float32, np.complex64)
+    assert y.get().tolist() == np.where(x.get() > 0, x.get() * 3, 0).tolist()
+    for chain in (
+        lambda x: x[::2] + 1,
+        lambda x: cupy.sum(x),
+        lambda x: x.reshape(2, 3) + 1,
+        lambda x: x if x[0] > 0 else -x,
+        lambda x: x + cupy.asarray([1.0]),
+    ):
+        with pytest.raises(TypeError, match="no element-wise chain"):
+            ran(chain, x)
+    with pytest.raises(TypeError, match="of one precision"):
+        ran(lambda x, a, b: x * (a + b), x, 1.0, 2.0)
+    with pytest.raises(TypeError, match="arrays of CuPy and floats"):
+        ran(lambda x, y: x + y, x, np.ones(6))
+
+
+def test_chains_of_one_thread_leave_another_alone(cupy, gpu):
+    x = cupy.asarray(np.ones(3))
+    inside, done = threading.Event(), threading.Event()
+
+    def chain(x):
+        inside.set()
+        assert done.wait(10)
+        return x + 1
+
+    with gpu.of() as counts:
+        thread = threading.Thread(target=cupy.fuse(kernel_name="chain")(chain), args=(x,))
+        thread.start()
+        assert inside.wait(10)
+        cupy.sum(x).item()
+        done.set()
+        thread.join()
+    assert (counts.launches.total(), counts.synchronisations.total()) == (2, 1)

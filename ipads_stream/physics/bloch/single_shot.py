@@ -12,14 +12,24 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Complex, Float
 
-from ipads_stream.core.backend import device_of, is_cupy, is_numpy, kept, namespace
+from ipads_stream.core.backend import (
+    cuda_module,
+    device_of,
+    fused,
+    is_cupy,
+    is_numpy,
+    kept,
+    launch,
+    namespace,
+)
 from ipads_stream.core.constants import GAMMA_1H, GAMMA_BAR_1H
-from ipads_stream.physics.arrays import as_constant, complex_of, precision
+from ipads_stream.physics.arrays import as_constant
 from ipads_stream.physics.bloch import evolution as bloch
 from ipads_stream.physics.bloch import line_readout
 from ipads_stream.physics.bloch.arguments import columns as bloch_columns
@@ -27,6 +37,9 @@ from ipads_stream.physics.bloch.arguments import merged
 from ipads_stream.physics.bloch.on_gpu import evolve_planned, planned
 from ipads_stream.physics.bloch.phantom import places
 from ipads_stream.physics.bloch.sequence_signal_formula import played
+from ipads_stream.physics.dispatch import real_option
+
+_CUDA_TEXT = Path(__file__).parent / "kernels" / "shot.cu"
 
 PARTS = 32  # of constant RF, in a pulse
 CACHED = 1 << 15  # voxels at a time on the CPU; eight times as many take twice the time
@@ -149,10 +162,7 @@ def k_space(
     centres = _centres(X, Y, tuple(spacing))
     played = _played_on_gpu if is_cupy(M0) else _played
     M, p, q = played(shot, xp.reshape(M0, (-1,)), flat, centres)
-    # What was just computed stands first in a complex product: NumPy swaps it there where it reuses
-    # the memory of a large array, and the last bit would depend on the size of the batch.
-    turned = 0.5 * (_transverse(xp, p) + _transverse(xp, q) * 1j)
-    after = xp.reshape(xp.conj(_transverse(xp, M)) * turned, (B, X, Y))
+    after = xp.reshape(_refocused(*(x[:, i] for x in (M, p, q) for i in range(2))), (B, X, Y))
     return line_readout.read_lines(after, shot.lines, spacing, T2=T2, df=df, moments=moments)
 
 
@@ -173,18 +183,14 @@ def _played(shot: SingleShot, amount: Any, flat: dict[str, Any], centres: np.nda
 
 def _played_on_gpu(shot: SingleShot, amount: Any, flat: dict[str, Any], centres: np.ndarray) -> Any:
     """As :func:`_played`; spins are prepared once, steps on the host."""
-    xp, N = namespace(amount), amount.shape[0]
-    spins = xp.empty((8, N), dtype=xp.float64)  # as arguments.rows has them
-    place = kept(centres, xp)[0].T
-    spins[:3].reshape(3, -1, place.shape[1])[...] = place[:, None, :]
-    xp.multiply(flat["df"], -math.pi, out=spins[3], dtype=xp.float64)
-    spins[4], spins[7] = flat["B1"], amount
-    for row, name in ((5, "T1"), (6, "T2")):
-        xp.divide(1.0, flat[name], out=spins[row], dtype=xp.float64)
-    still = spins.copy()  # at the centre, without equilibrium
-    still[:3], still[7] = 0.0, 0.0
-    M, p, q = (xp.zeros((N, 3), dtype=amount.dtype, device=device_of(amount)) for _ in range(3))
-    M[:, 2], p[:, 0], q[:, 1] = amount, 1.0, 1.0
+    xp, N, real = namespace(amount), amount.shape[0], amount.dtype
+    spins, still = (xp.empty((8, N), dtype=xp.float64) for _ in range(2))
+    M, p, q = (xp.empty((N, 3), dtype=real) for _ in range(3))
+    tissue = (flat["df"], flat["B1"], flat["T1"], flat["T2"], amount)
+    tissue = (xp.ascontiguousarray(xp.astype(x, real, copy=False)) for x in tissue)
+    sizes = np.int64(N), np.int64(centres.shape[1])
+    module = cuda_module(_CUDA_TEXT, real_option(amount))
+    launch(module, "shot_spins", N, *tissue, kept(centres, xp), *sizes, spins, still, M, p, q)
     evolve_planned(planned(_table(shot.before), spins, TOLERANCE, False, M), M)
     given = planned(_table(shot.refocusing), still, TOLERANCE, False, p)
     for turned in (p, q):
@@ -216,11 +222,12 @@ def image(signal: Complex[Any, "B L S"], lines: line_readout.Lines) -> Complex[A
     for k, n in ((lines.ky, L), (np.sort(lines.kx[0]), S), (np.sort(lines.kx[1]), S)):
         if np.abs(k / step - (np.arange(n) - n // 2)).max() > line_readout.EVEN * n:
             raise ValueError("lines: samples on a Cartesian grid of one spacing are allowed")
-    columns = [_on_device(order, signal) for order in _orders(lines)]
-    k = line_readout.interleaved(*(xp.take(signal[:, i::2], columns[i], axis=2) for i in range(2)))
-    k = xp.fft.ifftshift(xp.permute_dims(k, (0, 2, 1)), axes=(1, 2))
-    pixels = xp.fft.fftshift(xp.fft.ifftn(k, axes=(1, 2), norm="ortho"), axes=(1, 2))
-    return xp.astype(pixels, signal.dtype)
+    order, shift = (_on_device(table, signal) for table in _orders(lines))
+    # One copy each for the lines' directions and both shifts of the transform.
+    k = xp.take(xp.reshape(signal, (-1, L * S)), xp.reshape(order, (-1,)), axis=1)
+    pixels = xp.fft.ifftn(xp.reshape(k, (-1, S, L)), axes=(1, 2), norm="ortho")
+    pixels = xp.take(xp.reshape(pixels, (-1, S * L)), shift, axis=1)
+    return xp.astype(xp.reshape(pixels, (-1, S, L)), signal.dtype, copy=False)
 
 
 def _play(steps: Steps, M: Any, spins: dict[str, Any], M0: Any, position: Any) -> Any:
@@ -229,11 +236,13 @@ def _play(steps: Steps, M: Any, spins: dict[str, Any], M0: Any, position: Any) -
     return bloch.evolve(M, b1, gradient, dt, position=position, M0=M0, tolerance=TOLERANCE, **spins)
 
 
-def _transverse(xp: Any, M: Any) -> Any:
-    kind = getattr(xp, complex_of(precision(M)))
-    if is_cupy(M):
-        return xp.ascontiguousarray(M[:, :2]).view(kind)[:, 0]
-    return xp.astype(M[:, 0], kind) + 1j * xp.astype(M[:, 1], kind)
+@fused
+def _refocused(xp: Any, Mx: Any, My: Any, px: Any, py: Any, qx: Any, qy: Any) -> Any:
+    """(Mx - i My) (p + i q) / 2, p and q complex."""
+    # What was just computed stands first in a complex product: NumPy swaps it there where it reuses
+    # the memory of a large array, and the last bit would depend on the size of the batch.
+    turned = 0.5 * ((px + 1j * py) + (qx + 1j * qy) * 1j)
+    return xp.conj(Mx + 1j * My) * turned
 
 
 @lru_cache(maxsize=8)
@@ -243,9 +252,14 @@ def _centres(X: int, Y: int, spacing: tuple[float, float]) -> Float[np.ndarray, 
 
 
 @lru_cache(maxsize=8)
-def _orders(lines: line_readout.Lines) -> tuple[np.ndarray, ...]:
-    """In which the samples of even and of odd lines lie along kx."""
-    return tuple(np.argsort(kx) for kx in lines.kx)
+def _orders(lines: line_readout.Lines) -> tuple[np.ndarray, np.ndarray]:
+    """Where the samples of k-space, zero frequency first, are in the order in which they are taken,
+    (S, L), and where pixels are in a transform."""
+    L, S = len(lines.ky), lines.kx.shape[1]
+    columns = np.argsort(lines.kx, axis=1)[np.arange(L) % 2]
+    order = np.fft.ifftshift((columns + S * np.arange(L)[:, None]).T)
+    shift = np.fft.fftshift(np.arange(S * L).reshape(S, L))
+    return np.ascontiguousarray(order), shift.reshape(-1)
 
 
 def _on_device(table: np.ndarray, like: Any) -> Any:

@@ -41,8 +41,8 @@ class ndarray:
     flags = property(lambda self: self._host.flags)
     T = property(lambda self: call("T", lambda x: x.T, (self,)))
     mT = property(lambda self: call("mT", lambda x: np.matrix_transpose(x), (self,)))
-    real = property(lambda self: call("real", lambda x: x.real, (self,)))
-    imag = property(lambda self: call("imag", lambda x: x.imag, (self,)))
+    real = property(lambda self: call(".real", lambda x: x.real, (self,)))
+    imag = property(lambda self: call(".imag", lambda x: x.imag, (self,)))
 
     @property
     def device(self) -> Any:
@@ -197,11 +197,17 @@ def unwrapped(x: Any, seen: list[ndarray]) -> Any:
     if isinstance(x, list | tuple):
         values = [unwrapped(each, seen) for each in x]
         return type(x)(values) if type(x) in (list, tuple) else x
+    if isinstance(x, float) and not isinstance(x, np.generic):
+        return float(x)  # a number of a chain, which follows the array's precision as any other
     if isinstance(x, np.ndarray) and not isinstance(x, _Uploaded):
         raise TypeError(f"Unsupported type {type(x)}: an array of NumPy among those of CuPy")
     if type(x).__module__.partition(".")[0] == "torch" and hasattr(x, "data_ptr"):
         raise TypeError(f"Unsupported type {type(x)}")
     return x
+
+
+# Functions beside those that CuPy calls ufuncs that may stand in an element-wise chain.
+FUSED = ("where", "real", "imag", "angle", "astype")
 
 
 def call(
@@ -214,6 +220,8 @@ def call(
     launches: int = 1,
 ) -> Any:
     """What a function of NumPy makes of arrays of the device, there again, counted and ordered."""
+    if counting.in_chain and name not in OFFERED["modules"]["cupy"]["ufuncs"] and name not in FUSED:
+        raise TypeError(f"no element-wise chain: {name}")
     seen: list[ndarray] = []
     out = (kwargs or {}).get("out")
     outs = () if out is None else out if isinstance(out, tuple) else (out,)

@@ -40,16 +40,35 @@ class Counting:
         self.lock = threading.Lock()
         self.now = Counts()
         self.allocations = self.bytes_allocated = 0
+        self._of_thread = threading.local()
+
+    @property
+    def in_chain(self) -> bool:
+        """Whether this thread is inside a chain."""
+        return getattr(self._of_thread, "in_chain", False)
+
+    @contextmanager
+    def chain(self) -> Iterator[None]:
+        """What this thread does until the end is one launch of its own; other threads go on."""
+        self._of_thread.in_chain = True
+        try:
+            yield
+        finally:
+            self._of_thread.in_chain = False
 
     def launch(self, what: str, number: int = 1) -> None:
+        if self.in_chain:
+            return
         with self.lock:
             self.now.launches[f"{place()} {what}"] += number
 
     def synchronise(self, what: str) -> None:
+        self._refuse_in_chain(what)
         with self.lock:
             self.now.synchronisations[f"{place()} {what}"] += 1
 
     def upload(self, content: bytes, what: str) -> None:
+        self._refuse_in_chain(f"upload of {what}")
         where = f"{place()} {what}"
         with self.lock:
             self.now.uploads[where] += 1
@@ -59,6 +78,10 @@ class Counting:
         with self.lock:
             self.allocations += 1
             self.bytes_allocated += size
+
+    def _refuse_in_chain(self, what: str) -> None:
+        if self.in_chain:
+            raise TypeError(f"no element-wise chain: {what}")
 
     @contextmanager
     def of(self) -> Iterator[Counts]:

@@ -162,23 +162,34 @@ def from_dlpack(array: Any, *, device: Any = None, copy: Any = None) -> ndarray:
     return wrapped(host_of(array), memory, keeps=array)
 
 
-def fuse(*args: Any, **kwargs: Any) -> Any:
+class Number(float):
+    """An argument of a chain that is no array; two of them CuPy would bring to float64."""
+
+    def _refuse(self, other: Any) -> Any:
+        if isinstance(other, ndarray):
+            return NotImplemented
+        raise TypeError(f"no element-wise chain of one precision: {self} and {other}")
+
+    __neg__ = __pos__ = __abs__ = lambda self: self._refuse(self)
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _refuse
+    __truediv__ = __rtruediv__ = __pow__ = __rpow__ = _refuse
+
+
+def fuse(*, kernel_name: str) -> Any:
     """A chain of element-wise functions as one launch."""
 
     def fused(function: Callable[..., Any]) -> Callable[..., Any]:
-        def run(*arrays: Any) -> Any:
-            if not any(isinstance(x, ndarray) for x in arrays):
-                return function(*arrays)
-            with counting.of() as inside:
-                result = function(*arrays)
-            if inside.synchronisations or inside.uploads:
-                raise TypeError(f"no element-wise chain: {inside}")
-            counting.launch(function.__name__)
+        def run(*given: Any) -> Any:
+            if not all(isinstance(x, ndarray | float) for x in given):
+                raise TypeError(f"a chain takes arrays of CuPy and floats, not {given}")
+            with counting.chain():
+                result = function(*(Number(x) if isinstance(x, float) else x for x in given))
+            counting.launch(kernel_name)
             return result
 
         return run
 
-    return fused(args[0]) if args and callable(args[0]) else fused
+    return fused
 
 
 def _function(module: str, name: str, written: str | None) -> Callable[..., Any]:
