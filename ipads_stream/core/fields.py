@@ -222,7 +222,8 @@ COUNT = Whole(low=1)
 COUNTS = Numbers(each=COUNT)
 POSITIVE = Number(above=0.0)
 VOLUME = Numbers(each=COUNT, count=3, convert=int)  # voxels along X, Y and Z
-SPACING = Numbers(each=POSITIVE, count=3, convert=float)  # of the voxels of a volume, m
+# Of the voxels of a volume, m; what is larger than a person was meant in another unit.
+SPACING = Numbers(each=Number(above=0.0, below=10.0), count=3, convert=float)
 
 
 def ruled(rule: Rule, default: Any = MISSING) -> Any:

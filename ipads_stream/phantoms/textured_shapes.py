@@ -51,6 +51,8 @@ class TexturedShapes:
 
     def __post_init__(self) -> None:
         check_each(self)
+        if self.PD.support[1] == 0 and self.texture is None:
+            raise ConfigError("PD", 0, "above 0 somewhere: all images would be 0")
         if self.texture is not None and not hasattr(self.texture, "draw"):
             raise ConfigError("texture", self.texture, "a texture of phantoms, or null")
 

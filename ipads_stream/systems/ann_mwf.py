@@ -25,7 +25,7 @@ from ipads_stream.distributions import Distribution, parameter
 from ipads_stream.physics import cramer_rao
 from ipads_stream.physics.arrays import as_constant
 from ipads_stream.physics.closed_forms.multi_pool import decay
-from ipads_stream.systems.base import Axis, ParametricSystem, sensitivities
+from ipads_stream.systems.base import GONE, Axis, ParametricSystem, sensitivities
 
 POOLS = ("myelin", "axonal", "extracellular")
 TIMES = tuple(f"T2_{pool}" for pool in POOLS)
@@ -74,7 +74,7 @@ class ANNMWF(ParametricSystem):
     snr: Distribution = parameter(within=(1e-3, math.inf))
     B1: Distribution | None = parameter(within=(0.3, 1.7), optional=True)
     dephasing: Distribution | None = parameter(
-        quantity="frequency", within=(0.0, math.inf), optional=True
+        quantity="frequency", within=(0.0, 1e5), optional=True
     )
     first_echo: float = number(1.6e-3, above=0.0, below=1e3)
     spacing: float = number(1e-3, above=0.0, below=1e3)
@@ -89,6 +89,13 @@ class ANNMWF(ParametricSystem):
         if self.B1 is not None and not math.isclose(self.first_echo, self.spacing):
             allowed = f"spacing={self.spacing:g} with B1: a train of spin echoes"
             raise ConfigError("first_echo", self.first_echo, allowed)
+        times = (self.T2_myelin, self.T2_axonal, self.T2_extracellular)
+        longest = max(T2.support[1] for T2 in times)
+        if self.first_echo > GONE * longest:
+            allowed = f"at most {GONE * longest:g} s: later the signals of all pools are gone"
+            raise ConfigError("first_echo", self.first_echo, allowed)
+        if self.B1 is not None and max(T2.support[0] for T2 in times) > 2 * self.T1:
+            raise ConfigError("T1", self.T1, "at least half of T2, as of all matter")
         # In at least one of a few voxels all pools must be identifiable.
         keys = Keys(0, "identifiable", np.arange(8, dtype=np.uint64))
         fisher, names = self._information(self.draw(keys, np.zeros(8)))

@@ -94,8 +94,8 @@ class ANNCEST(ParametricSystem):
     powers: Sequence[float] = ruled(Numbers(each=Number(above=0.0, below=1e-3), convert=float))
     duration: float = number(1.0, above=0.0, below=1e3)
     B0: float = number(3.0, above=0.0, below=1e3)
-    PCr_ppm: float = number(2.5)
-    Cr_ppm: float = number(1.95)
+    PCr_ppm: float = number(2.5, low=-100.0, high=100.0)
+    Cr_ppm: float = number(1.95, low=-100.0, high=100.0)
     PCr_protons: float = number(2.0, above=0.0, below=1e3)
     Cr_protons: float = number(4.0, above=0.0, below=1e3)
     solute_T1: float = number(1.0, above=0.0, below=1e3)
@@ -104,7 +104,9 @@ class ANNCEST(ParametricSystem):
     repeats: int = whole(1, low=1)
 
     def check(self) -> None:
-        """Refuses a protocol that does not separate what is unknown."""
+        """Refuses a protocol that does not separate what is unknown, and T2 beyond 2 T1."""
+        if self.T2.support[0] > 2 * self.T1.support[1]:
+            raise ConfigError("T2", self.T2.support, "at most 2 T1, as of all matter")
         keys = Keys(0, "identifiable", np.arange(8, dtype=np.uint64))
         fisher, names = self._information(super().draw(keys, np.zeros(8)))
         supports = [getattr(self, name).support for name in names]

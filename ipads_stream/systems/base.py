@@ -19,6 +19,8 @@ from ipads_stream.distributions import Distribution, draw_parameters, importance
 from ipads_stream.distributions.parameters import check_fields, distributions_of, rules_of
 from ipads_stream.phantoms import Grid
 
+GONE = 10.0  # time constants after which 5e-5 of a signal is left
+
 
 @runtime_checkable
 class System(Protocol):

@@ -30,7 +30,7 @@ from ipads_stream.physics.bloch.slice_modulation import slice_images, slice_prof
 from ipads_stream.physics.fields import dipole
 from ipads_stream.sequences import pulses
 from ipads_stream.sequences.scanner import Scanner
-from ipads_stream.systems.base import VolumeSystem
+from ipads_stream.systems.base import GONE, VolumeSystem
 
 SPOT = ("spot",)
 EDGE, FREQUENCIES = 1.25, 641  # of the tabulated profile: bandwidths to either side, and values
@@ -80,13 +80,13 @@ class DeepSPIO(VolumeSystem):
     body: RandomShapes = instance(RandomShapes)
     tissue: NoiseField = instance(NoiseField)
     shim: PolynomialField = instance(PolynomialField)
-    chi_ppm: float = number(2.0)
-    relaxivity: float = number(100.0, low=0.0)
-    T2s: float = number(0.04, above=0.0)
+    chi_ppm: float = number(2.0, low=-1e4, high=1e4)
+    relaxivity: float = number(100.0, low=0.0, high=1e6)
+    T2s: float = number(0.04, above=0.0, below=1e3)
     TE: float = number(4e-3, above=0.0, below=1.0)
-    flip: float = number(math.pi / 3, above=0.0)
+    flip: float = number(math.pi / 3, above=0.0, high=2 * math.pi)
     duration: float = number(2e-3, above=0.0)
-    time_bandwidth: float = number(4.0, above=0.0)
+    time_bandwidth: float = number(4.0, above=0.0, below=1e3)
     B0: float = number(3.0, above=0.0, below=1e3)
     shape: Sequence[int] = ruled(VOLUME, (24, 24, 24))
     spacing: Sequence[float] = ruled(SPACING, (2e-3, 2e-3, 2e-3))
@@ -95,6 +95,11 @@ class DeepSPIO(VolumeSystem):
         if self.chi_ppm == 0:
             allowed = "not 0: without a field, iron looks like tissue of less signal"
             raise ConfigError("chi_ppm", self.chi_ppm, allowed)
+        if self.concentration.support[1] == 0:
+            raise ConfigError("concentration", 0, "above 0 somewhere: there is no iron to find")
+        if GONE * self.T2s < self.TE:
+            allowed = f"at most {GONE * self.T2s:g} s: later nothing is left of the signal (T2s)"
+            raise ConfigError("TE", self.TE, allowed)
         if self.duration / 2 > self.TE:
             allowed = f"the pulse's second half, {self.duration / 2:g} s, or more"
             raise ConfigError("TE", self.TE, allowed)

@@ -73,6 +73,9 @@ class DLNMR(ParametricSystem):
         keep(self, dwell=float(self.dwell))
         if self.amplitude.support[1] == 0:
             raise ConfigError("amplitude", 0, "above 0 somewhere: all signals would be 0")
+        if self.decay.support[1] < self.dwell / 10:
+            allowed = f"times above a tenth of dwell={self.dwell:g} s: no second point has a signal"
+            raise ConfigError("decay", self.decay.support, allowed)
         furthest = max(map(abs, self.frequency.support))
         if furthest * self.dwell > 1 and math.isfinite(furthest):
             text = f"frequency: up to {furthest:g} Hz, above 1/dwell = {1 / self.dwell:g} Hz, what"

@@ -84,6 +84,8 @@ class DRONE(ParametricSystem):
             raise ConfigError("estimated", self.estimated, "[T1, T2] or [T1, T2, B1]")
         if "B1" in self.estimated and "B1" not in self.unknown:
             raise ConfigError("estimated", self.estimated, "[T1, T2] where B1 is a constant")
+        if self.T2.support[0] > 2 * self.T1.support[1]:
+            raise ConfigError("T2", self.T2.support, "at most 2 T1, as of all matter")
         turns = np.mod(self.schedule.frames.phase, math.pi) / math.pi
         if not np.allclose(np.minimum(turns, 1 - turns), 0, atol=1e-6):
             raise ConfigError("schedule", "phases", "pulses of phase 0 and 180 degrees alone")

@@ -24,7 +24,7 @@ from ipads_stream.distributions import Distribution, parameter
 from ipads_stream.phantoms import Grid
 from ipads_stream.physics.bloch.single_shot import SingleShot, image, k_space, parts_of
 from ipads_stream.sequences.moled_shot import MoledShot
-from ipads_stream.systems.base import ParametricSystem
+from ipads_stream.systems.base import GONE, ParametricSystem
 
 LEAST_PD = 0.1  # of a voxel that counts
 
@@ -83,6 +83,11 @@ class OLED(ParametricSystem):
             extent = np.ptp(self.shot.echoes, axis=0)
         except ValueError as error:
             raise ConfigError("sequence", self.sequence, str(error)) from None
+        if math.sin(self.sequence.flip) ** 2 < 1e-12:
+            raise ConfigError("sequence.flip", self.sequence.flip, "an angle that gives a signal")
+        if min(self.shot.TE) > GONE * self.T2_high:
+            allowed = f"echoes before {GONE * self.T2_high:g} s: later nothing is left of T2_high"
+            raise ConfigError("sequence", self.sequence, allowed)
         if len(self.shot.TE) < 2 or np.hypot(*extent) * self.fov < 2 or not np.ptp(self.shot.TE):
             allowed = "echoes of at least two echo times, apart in k-space: else T2 leaves no trace"
             raise ConfigError("sequence", self.sequence, allowed)

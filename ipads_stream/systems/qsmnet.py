@@ -68,6 +68,11 @@ class QSMNet(VolumeSystem):
     body: RandomShapes | None = instance(RandomShapes, None, optional=True)
     variation: NoiseField = instance(NoiseField, NoiseField())
 
+    def check(self) -> None:
+        if self.chi_ppm.support == (0, 0):
+            raise ConfigError("chi_ppm", 0, "other than 0 somewhere: all fields would be 0")
+        super().check()
+
     @property
     def quantities(self) -> dict[str, Quantity]:
         """What the network estimates."""
