@@ -19,7 +19,7 @@ from ipads_stream.core.fields import Number, Numbers, choice, number, ruled, who
 from ipads_stream.core.quantity import Quantity
 from ipads_stream.data import named as datasets
 from ipads_stream.data.planes.plane import Plane, read_plane
-from ipads_stream.data.planes.recording import MODES, RECIPES, Recipe
+from ipads_stream.data.planes.recording import MODES, recipe_of
 from ipads_stream.data.planes.simulated import simulated_plane
 from ipads_stream.evaluation.comparison import Comparison, Findings, affordable
 from ipads_stream.evaluation.familiar import Familiar
@@ -234,11 +234,7 @@ class Signals(Task):
         """The requested plane, or a simulated one where a named one is unavailable."""
         if settings.data not in datasets.NAMES:
             path = Path(settings.data)
-            recipe = RECIPES.get(path.stem, Recipe())
-            if self.mode is not None:
-                recipe = replace(recipe, mode=self.mode)
-            if self.reverse_indirect is not None:
-                recipe = replace(recipe, reverse_indirect=self.reverse_indirect)
+            recipe = recipe_of(path, mode=self.mode, reverse_indirect=self.reverse_indirect)
             return read_plane(path, recipe, self.variable)
         try:
             path = datasets.find(settings.data, progress=sys.stderr.isatty())
