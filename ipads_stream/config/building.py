@@ -123,13 +123,14 @@ def build_system(config: dict[str, Any], trusted: Sequence[str] = ()) -> System:
 def build_sequence(config: dict[str, Any], trusted: Sequence[str] = ()) -> Any:
     """The pulse sequence of a composed configuration, or None where it names none."""
     from ipads_stream import sequences
+    from ipads_stream.sequences.pulseq_asked import asked_of_file
 
-    node, path = config.get("sequence"), config.get("pulseq")
+    node, path, told = config.get("sequence"), config.get("pulseq"), asked_of_file(config)
     if path is not None:
         if node is not None:
             raise ConfigError("pulseq", path, "a file, or sequence=NAME, but not both")
         try:
-            return sequences.read_pulseq(path)
+            return sequences.read_pulseq(path, **told)
         except ValueError as error:
             raise ConfigError("pulseq", path, str(error)) from error
     if node is None:

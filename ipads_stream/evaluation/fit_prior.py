@@ -25,6 +25,7 @@ from ipads_stream.core.files import write_text
 from ipads_stream.core.units import factor
 from ipads_stream.data import named as datasets
 from ipads_stream.data.planes.plane import read_plane, restrict
+from ipads_stream.data.planes.recording import MODES, recipe_of
 from ipads_stream.distributions import Choice, Distribution, Histogram
 from ipads_stream.evaluation.tasks.signals.planes import signal_region
 from ipads_stream.report.figures import BLACK, BLUE, drawing
@@ -64,12 +65,14 @@ def fit_prior(system: System, config: Mapping[str, Any]) -> list[Path]:
     """
     names, output, bins = _checked(system, config)
     planes = []
+    told = {key: config[key] for key in ("mode", "reverse_indirect")}
     for name in names:
         if name in datasets.NAMES:  # the rows that contain its signals
             plane = read_plane(datasets.find(name, progress=sys.stderr.isatty()))
             planes.append(restrict(plane, signal_region(plane, name).rows))
         else:
-            planes.append(read_plane(name, variable=config.get("variable")))
+            recipe = recipe_of(Path(name), **told)
+            planes.append(read_plane(name, recipe, config["variable"]))
     points = {plane.fid.shape[1] for plane in planes}
     if len(points) > 1:
         raise ConfigError("data", sorted(points), "planes with equal numbers of indirect points")
@@ -109,10 +112,19 @@ def _checked(system: System, config: Mapping[str, Any]) -> tuple[list[str], Path
     wanted = ("num_peaks", "amplitude", "frequency", "phase", "decay", "snr", "points", "dwell")
     if not set(wanted) <= {each.name for each in fields(system)}:  # type: ignore[arg-type]
         raise ConfigError("system", system.name, f"a system with {', '.join(wanted)}")
+    if config["mode"] not in (None, *MODES):
+        raise ConfigError("mode", config["mode"], f"one of {', '.join(MODES)}, or null")
+    if config["reverse_indirect"] not in (None, True, False):
+        raise ConfigError("reverse_indirect", config["reverse_indirect"], "true, false or null")
     bins = Whole(low=2, high=1000)("bins", config["bins"])
     name = config["name"]
     if not isinstance(name, str) or not name.isidentifier():
         raise ConfigError("name", name, "letters, digits and underscores")
+    for key in ("mode", "reverse_indirect"):
+        if config[key] is not None and all(name in datasets.NAMES for name in names):
+            raise ConfigError(
+                key, config[key], f"null: {', '.join(names)} are read as they are known"
+            )
     return names, Path(config["output"] or f"runs/prior-{name}"), bins
 
 

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Complex, Float, Num
 from ipads_stream.core.sample import Sample
 from ipads_stream.data.planes.plane import Axis, Plane
 from ipads_stream.data.planes.plane import spectrum as spectrum_of
+from ipads_stream.data.planes.resolved import tilted
 from ipads_stream.physics.spectroscopy.spectrum import fid as fid_of
 from ipads_stream.physics.spectroscopy.spectrum import spectrum
 from ipads_stream.report.figures import BLACK, GREY, VERMILION, drawing
@@ -212,7 +213,7 @@ def _intensities(
     plane: Plane, values: Complex[np.ndarray, "rows points"]
 ) -> Num[np.ndarray, "rows points"]:
     """What is drawn: the absorptive part, or the magnitude if the spectrum is not phased."""
-    return values.real if plane.is_phased else np.abs(values)
+    return tilted(plane, values.real if plane.is_phased else np.abs(values))
 
 
 def _contours(

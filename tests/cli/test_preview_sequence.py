@@ -44,6 +44,18 @@ def test_a_pulseq_file(tmp_path, capsys):
     assert len(capsys.readouterr().out.splitlines()) == 3
 
 
+def test_a_pulseq_file_with_what_it_does_not_say(tmp_path):
+    """The first pulse of a gradient echo excites; asked otherwise, it refocuses."""
+    path = write_pulseq(gradient_echo(matrix=8), tmp_path / "line.seq")
+    words = [f"pulseq={path}", "uses={1: refocusing}", "B0=3"]
+    sequence = build_sequence(compose(words, name="preview"))
+    assert sequence.waveforms().pulses[0].use == "refocusing"
+    with pytest.raises(ConfigError, match="no soft delay TE"):
+        build_sequence(compose([f"pulseq={path}", "soft_delays={TE: 0.02}"], name="preview"))
+    with pytest.raises(ConfigError, match="uses="):
+        build_sequence(compose([f"pulseq={path}", "uses={1: nothing}"], name="preview"))
+
+
 def test_help_lists_sequences(capsys):
     assert main(["preview", "--help"]) == OK
     line = next(s for s in capsys.readouterr().out.split("\n") if s.startswith("sequence: "))
@@ -76,6 +88,11 @@ WRONG = {
     "system.snr='3': a system, or pulseq, but not both": ["system.snr=3", "pulseq=a.seq"],
     "not both": ["sequence=epi", "pulseq=a.seq"],
     "no [VERSION]": ["pulseq=README.md"],
+    "B0=3: null, unless pulseq": ["sequence=epi", "B0=3"],
+    "B0=-1.0: a finite number, above 0": ["pulseq=a.seq", "B0=-1.0"],
+    "uses='refocusing': a mapping": ["pulseq=a.seq", "uses=refocusing"],
+    "uses={'a': 'refocusing'}: numbers": ["pulseq=a.seq", "uses={a: refocusing}"],
+    "soft_delays.TE='x': a finite number": ["pulseq=a.seq", "soft_delays={TE: x}"],
 }
 
 

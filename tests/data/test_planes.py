@@ -96,7 +96,8 @@ def write_varian(folder, mode, **values):
     if mode == "echo-antiecho":
         entries["f1coef"] = "1 0 -1 0 0 -1 0 -1"
     for name, value in (entries | values).items():
-        parameter = nmrglue.varian.create_pdic_param(name, [str(value)])
+        values = value if isinstance(value, list) else [str(value)]
+        parameter = nmrglue.varian.create_pdic_param(name, values)
         parameter["basictype"] = "2" if isinstance(value, str) else "1"
         dic["procpar"][name] = parameter
     path = folder / "experiment.fid"
@@ -289,10 +290,23 @@ def test_refuses_bruker(tmp_path):
     refused(tmp_path / "processed", "frequency domain")
 
 
+def test_varian_phases_make_lines_absorptive(tmp_path):
+    """rp and rp1 undo the phases that the traces have, in the sense that narrows the lines."""
+    zero = [float(np.rad2deg(angle)) for angle in (ALPHA, BETA)]
+    plane = read_plane(write_varian(tmp_path, "states", rp=zero[0], rp1=zero[1]))
+    assert "phases are those of procpar" in " ".join(plane.notes)
+    check_line(plane)
+    astray = read_plane(write_varian(tmp_path, "states", rp=zero[0] + 80.0, rp1=zero[1]))
+    assert "phases of procpar" in " ".join(astray.notes) and not astray.is_phased
+
+
 def test_refuses_varian(tmp_path):
     refused(write_varian(tmp_path, "states", ni2=8), "3D data")
     refused(write_varian(tmp_path, "states", ni=1), "1D data")
     refused(write_varian(tmp_path, "states", proc1="rft"), "unknown quadrature mode: .*TPPI")
+    for phases in (["3"], ["1", "4"]):
+        refused(write_varian(tmp_path, "states", phase=phases), "unknown quadrature mode: .*TPPI")
+    refused(write_varian(tmp_path, "states", phase=["2", "1"]), "phase=2,1")
     refused(write_varian(tmp_path, "states", array="d2,tau"), "arrayed over 'd2,tau'")
     refused(write_varian(tmp_path, "states", array="gzlvl1", ni=1), "pseudo-2D data")
     refused(write_varian(tmp_path, "states", SPARSE="y"), "non-uniform")

@@ -1,11 +1,14 @@
 """A plane is uniform, complete and frequency-encoded along t1, or it is refused by name."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from bruker_files import LINES, SW1, found, header, traces, write
 
 from ipads_stream.data.planes.plane import read_plane, spectrum
 from ipads_stream.data.planes.recording import Recipe, UnusableData
+from ipads_stream.data.planes.resolved import tilted
 from ipads_stream.train.measured_rows import measured_signals
 
 POINTS = 256
@@ -229,6 +232,15 @@ def test_couplings_of_a_j_resolved_plane_are_hertz_about_zero(tmp_path):
         assert place == (pytest.approx(f1, abs=32), pytest.approx(f2, abs=8))
     assert np.isnan(plane.indirect.frequency) and plane.indirect.centre_ppm == 0
     assert plane.indirect.nucleus == "J"
+    assert "tilted" in " ".join(plane.notes)
+    f2, upright = plane.direct.hertz(len(shown)), tilted(plane, shown)
+    f1 = plane.indirect.hertz(shown.shape[1])
+    for coupling, line, _ in pairs:  # both lines of a doublet lie at its shift
+        column = np.abs(f1 - coupling).argmin()
+        near = np.abs(f2 - (line - coupling)) < 60
+        assert f2[near][upright[near, column].argmax()] == pytest.approx(line - coupling, abs=16)
+    shifted = replace(plane, indirect=plane.direct)
+    np.testing.assert_array_equal(tilted(shifted, shown), shown)
 
 
 # Phases

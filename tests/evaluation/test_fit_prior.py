@@ -13,6 +13,7 @@ from ipads_stream.baselines.signals.line_fit import fit_lines
 from ipads_stream.config import build_system, compose
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.random import Keys, complex_normal
+from ipads_stream.data.planes.recording import UnusableData
 from ipads_stream.distributions import DiscreteUniform, LogUniform, Uniform
 from ipads_stream.evaluation.fit_prior import distributions_of, fit_prior
 
@@ -170,3 +171,21 @@ def test_a_measured_plane(data_folder, tmp_path):
     low, high = system.decay.quantile(np.array([0.1, 0.9]))
     assert 1 < low < high < 4 * system.points
     assert "rows of" in path.read_text()
+
+
+def test_a_prior_takes_what_evaluate_takes(truth, plane, tmp_path):
+    """One gate for every reader: the quadrature and the direction that no file says."""
+    rows = np.load(plane)[:60]
+    np.save(tmp_path / "mirrored.npy", rows.conj())
+    path = fitted(tmp_path / "mirrored.npy", tmp_path / "a", "reverse_indirect=true")[0]
+    np.save(tmp_path / "as_is.npy", rows)
+    other = fitted(tmp_path / "as_is.npy", tmp_path / "b")[0]
+    text, same = (each.read_text().partition("defaults:")[2] for each in (path, other))
+    assert text == same
+    with pytest.raises(UnusableData, match="mode=tppi"):
+        fitted(tmp_path / "as_is.npy", tmp_path / "c", "mode=tppi")
+    for key, word in (("mode", "mode=sates"), ("reverse_indirect", "reverse_indirect=3")):
+        with pytest.raises(ConfigError, match=key):
+            fitted(tmp_path / "as_is.npy", tmp_path / "d", word)
+    with pytest.raises(ConfigError, match="reverse_indirect"):
+        fitted("ubiquitin", tmp_path / "e", "reverse_indirect=true")

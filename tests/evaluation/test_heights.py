@@ -20,6 +20,7 @@ from ipads_stream.evaluation.tasks.signals.heights import (
     over_schedules,
     shown,
 )
+from ipads_stream.evaluation.tasks.signals.pictures import LINES
 from ipads_stream.evaluation.tasks.signals.planes import measured_test
 
 ROWS, POINTS = 128, 64
@@ -181,3 +182,15 @@ def test_the_indirect_axis_is_mirrored_on_request(run, monkeypatch):  # noqa: F8
     with pytest.raises(KeyboardInterrupt):
         evaluate(Idle(), small_system(), config, run / "mirrored")
     np.testing.assert_allclose(seen["plane"].fid, cosy().fid.conj(), rtol=1e-6)
+
+
+def test_lines_are_fitted_after_the_network_on_request():
+    system, idle = small_system(), Idle()
+    assert LINES not in task_of(system, {}).network_methods(idle)
+    method = task_of(system, {"solver": "lines"}).network_methods(idle)[LINES]
+    signal = np.exp((2j * np.pi * 0.21 - 1 / 30) * np.arange(48))[None]
+    mask = np.arange(48)[None] % 5 != 3
+    rebuilt = method({"fid": np.where(mask, signal, 0), "mask": mask})["fid"]
+    assert rlne(rebuilt, signal) < 1e-3
+    with pytest.raises(ConfigError, match="solver"):
+        task_of(system, {"solver": "low-rank"})

@@ -241,3 +241,45 @@ def test_a_file_that_does_not_say_where_B0_is_has_no_field_map(tmp_path):
     (tmp_path / "a.nii").write_bytes(image.to_bytes())
     with pytest.raises(ConfigError, match="affine that is not the scanner's"):
         apply_to_images({}, load_system("qsmnet", VOLUME), tmp_path / "a.nii", tmp_path / "b")
+
+
+def bump(sides, extent=24.0):
+    """A smooth field in a box of mm, on voxels of these sides."""
+    axes = [side * (np.arange(round(extent / side)) - (round(extent / side) - 1) / 2)
+            for side in sides]  # fmt: skip
+    x, y, z = np.meshgrid(*axes, indexing="ij")
+    return (0.05 + 0.3 * np.exp(-(x**2 + 2 * y**2 + z**2) / 80))[..., None]
+
+
+@pytest.mark.parametrize("sides", [(1.5, 2.0, 4.0), (3.0, 1.0, 2.0), (2.0, 3.0, 2.0)])
+def test_field_maps_of_other_voxels_are_resampled_and_said_so(sides, tmp_path):
+    """The network sees the system's voxels; the map has those of the file again."""
+    system = load_system("qsmnet", VOLUME)
+    seen = {}
+
+    def network(inputs):
+        seen["field"] = inputs["field_ppm"]
+        return dict.fromkeys(system.quantities, inputs["field_ppm"])
+
+    values = bump(sides)
+    path = saved(tmp_path, "a", values, np.diag([*sides, 1.0]), {"Units": "ppm"})
+    section = apply_to_images({NETWORK: network}, system, path, tmp_path / "out")
+    assert "interpolated on 2 x 2 x 3 mm" in section.paragraphs[0]
+    field_seen = seen["field"][0]
+    np.testing.assert_allclose(
+        field_seen.shape, np.array(values.shape[:3]) * sides / [2, 2, 3], atol=1
+    )
+    assert abs(field_seen.max() - values.max()) < 0.03
+    (file,) = (tmp_path / "out").glob("*.nii.gz")
+    made = nibabel.load(file).get_fdata()
+    assert made.shape == values.shape[:3]
+    inner = (slice(2, -2),) * 3  # half a voxel from the edge the field is not known
+    assert abs(made - values[..., 0])[inner].max() < 0.03
+
+
+def test_field_maps_of_far_other_voxels_are_refused(tmp_path):
+    system = load_system("qsmnet", VOLUME)
+    for sides in ((0.8, 2.0, 3.0), (2.0, 2.0, 6.5), (2.0, 2.0, 0.9)):
+        path = saved(tmp_path, "a", bump(sides), np.diag([*sides, 1.0]), {"Units": "ppm"})
+        with pytest.raises(ConfigError, match="within a factor 2"):
+            apply_to_images({NETWORK: lambda x: {}}, system, path, tmp_path / "out")

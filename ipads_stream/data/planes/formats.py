@@ -10,14 +10,14 @@ COSY, HMBC) record the echo alone, J-resolved ones keep the sense of t2; neither
 import math
 import warnings
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.files import check_declared, load_npy
-from ipads_stream.data.planes.gate import NON_UNIFORM, PARTS
+from ipads_stream.data.planes.gate import NON_UNIFORM
 from ipads_stream.data.planes.recording import (
     PROCESSED,
     Axis,
@@ -31,7 +31,6 @@ BRUKER_MODES |= {4: "states", 5: "states-tppi", 6: "echo-antiecho"}
 LISTS = ("vdlist", "vclist", "vplist", "vtlist", "valist", "difflist")  # of pseudo-2D experiments
 LIST_FOLDERS = tuple(f"lists/{kind}" for kind in ("vd", "vc", "vp", "vt", "va"))
 NMRPIPE_MODES = {(0, 0): "phase-modulated", (1, 0): "tppi", (2, 0): "states", (2, 2): "states-tppi"}
-Value = TypeVar("Value", float, str)
 
 
 def read_nmrpipe(path: Path) -> Recording:
@@ -196,82 +195,6 @@ def _group_delay(header: dict[str, Any]) -> float:
     delay = float(header.get("GRPDLY", 0))
     table = bruker_dsp_table.get(header.get("DSPFVS"), {})
     return delay if delay > 0 else float(table.get(header.get("DECIM"), 0.0))
-
-
-def read_varian(path: Path) -> Recording:
-    """Read the directory of a 2D Varian or Agilent experiment: fid and procpar.
-
-    Two values of `phase` mean hypercomplex data, one value phase-modulated data. `f1coef`
-    distinguishes echo/anti-echo (1 0 -1 0 0 1 0 1 or its sign variants) from States; States-TPPI
-    lives in the pulse sequence and is not recorded: give the mode in the recipe; where the spectrum
-    comes out upside down, reverse_indirect. Centre: (sw/2 - rfl + rfp) / f. (f1coef: unverified, no
-    measured Varian data were at hand.)
-
-    Raises:
-        UnusableData: 1D, 3D, TPPI, or parameters that are missing.
-    """
-    import nmrglue
-
-    if not (path / "fid").exists() or (path / "fid").stat().st_size == 0:
-        raise UnusableData("the fid file is missing or empty; copy it too")
-    sizes = np.fromfile(path / "fid", ">i4", 6)  # blocks, traces, points, then bytes: ..., block
-    if sizes.size < 6 or (path / "fid").stat().st_size < 32 + int(sizes[0]) * int(sizes[5]):
-        raise UnusableData("the fid file is shorter than its header says; copy it again")
-    try:
-        parameters = nmrglue.varian.read_procpar(str(path / "procpar"))
-        _, traces = nmrglue.varian.read(str(path), as_2d=True)
-    except (ValueError, IndexError, KeyError, OSError) as error:
-        raise UnusableData(f"not a readable Varian experiment ({error})") from error
-    if _value(parameters, "ni2", 0.0) > 1:
-        raise UnusableData("3D data (ni2 > 1); give a 2D recording")
-    array = _value(parameters, "array", "phase")
-    if array not in ("", "phase"):
-        raise UnusableData(
-            f"pseudo-2D data, arrayed over {array!r}; allowed: phase only. Extract one 2D recording"
-        )
-    if _value(parameters, "ni", 0.0) < 2:
-        raise UnusableData("1D data (no ni, or ni < 2); give a 2D recording")
-    if not _value(parameters, "sw", 0.0) or not _value(parameters, "sw1", 0.0):
-        raise UnusableData("sw or sw1 is missing in procpar, so an axis is unknown; add it")
-    is_sparse = _value(parameters, "SPARSE", "n") == "y" or (path / "sampling.sch").exists()
-    mode = _varian_mode(parameters)
-    return Recording(
-        traces=traces,
-        mode=mode,
-        direct=_varian_axis(parameters, "", "tn", "sfrq"),
-        indirect=_varian_axis(parameters, "1", "dn", "dfrq"),
-        announced=int(_value(parameters, "ni", 0.0)) * PARTS.get(mode, 1),
-        fault=f"SPARSE='y' or sampling.sch: {NON_UNIFORM}" if is_sparse else "",
-        notes=(
-            "The direction of the indirect axis of Varian files was never compared with a measured "
-            "one: compare a known peak; reverse_indirect=true mirrors it.",
-        ),
-    )
-
-
-def _varian_mode(parameters: dict[str, Any]) -> str:
-    if _value(parameters, "proc1", "ft") == "rft":
-        return "proc1='rft' (TPPI)"
-    if "phase" not in parameters or len(parameters["phase"]["values"]) != 2:
-        return "phase-modulated"
-    coefficients = _value(parameters, "f1coef", "").replace(",", " ").split()
-    crossed = len(coefficients) == 8 and all(float(coefficients[i]) for i in (0, 2, 5, 7))
-    return "echo-antiecho" if crossed else "states"
-
-
-def _varian_axis(parameters: dict[str, Any], end: str, label: str, frequency: str) -> Axis:
-    """Make the axis whose parameters' names end in `end`, from rfl and rfp in Hz."""
-    width = _value(parameters, "sw" + end, 1.0)
-    larmor = _value(parameters, frequency, float("nan"))  # MHz
-    reference = _value(parameters, "rfl" + end, width / 2)
-    offset = width / 2 - reference + _value(parameters, "rfp" + end, 0.0)
-    return measured_axis(_value(parameters, label, "?"), width, 1e6 * larmor, offset / larmor)
-
-
-def _value(parameters: dict[str, Any], name: str, default: Value) -> Value:
-    """A parameter of procpar, of the type of the default."""
-    entry = parameters.get(name)
-    return type(default)(entry["values"][0]) if entry and entry["values"] else default
 
 
 def read_arrays(path: Path, variable: str | None) -> Recording:

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Complex, Float, Shaped
 
-from ipads_stream.data.planes import formats, gate, recording
+from ipads_stream.data.planes import formats, gate, recording, varian
 from ipads_stream.data.planes.quadrature import join_parts
 from ipads_stream.data.planes.recording import Axis, Recipe, Recording, UnusableData
 from ipads_stream.physics.spectroscopy.spectrum import spectrum as spectrum_of
@@ -27,6 +27,7 @@ from ipads_stream.physics.spectroscopy.spectrum import spectrum as spectrum_of
 FEWEST_ROWS, FEWEST_POINTS = 2, 4  # with fewer points there is nothing to leave out
 NEARBY = np.deg2rad(30)  # phases so far from the right ones widen lines
 FLAT = np.deg2rad(10)  # first-order phase that does not matter
+TILTED = "J-resolved: f1 is in Hz about 0, and pictures are tilted, a multiplet at one shift."
 CLEAR = 1.5  # a diagonal is so much stronger than its mirror image, or no diagonal
 
 
@@ -85,7 +86,7 @@ def read_plane(
     if not path.exists():
         raise UnusableData(f"{path}: no such file or directory; give an existing one")
     if recipe is None:
-        recipe = recording.RECIPES.get(path.stem, Recipe())
+        recipe = recording.recipe_of(path)
     try:
         return _plane(path.name, _read_source(path, variable), recipe)
     except KeyError as missing:
@@ -146,7 +147,7 @@ def _read_source(path: Path, variable: str | None) -> Recording:
         if (path / "acqus").exists():
             return formats.read_bruker(path)
         if (path / "procpar").exists():
-            return formats.read_varian(path)
+            return varian.read_varian(path)
         if (path / "2rr").exists():
             raise UnusableData("already in the frequency domain (2rr); give the raw experiment")
         wanted = "a Bruker experiment (ser, acqus, acqu2s) or a Varian one (fid, procpar)"
@@ -211,18 +212,18 @@ def _plane(name: str, source: Recording, recipe: Recipe) -> Plane:
         mode=mode,
         window=_cosine_window(points, recipe.cosine_power[1]),
         is_phased=recipe.phase is not None and mode != "phase-modulated",
-        notes=source.notes,
+        notes=(*source.notes, *([TILTED] if source.indirect.nucleus == "J" else [])),
     )
     if mode == "phase-modulated":
         return _turned(plane, recipe)
     if recipe.phase is None and source.phases is not None:
-        return _phased(plane, source.phases, spectra, is_reversed)
+        return _phased(plane, source, spectra, is_reversed)
     return plane
 
 
 def _phased(
     plane: Plane,
-    phases: tuple[tuple[float, float], tuple[float, float]],
+    source: Recording,
     spectra: Spectra,
     is_reversed: bool,
 ) -> Plane:
@@ -232,7 +233,8 @@ def _phased(
     narrower lines: absorption is, dispersion has tails. Other phases nearby must widen them. A
     first-order phase of t1 shifts its origin between two points: such a plane stays unphased.
     """
-    (a, slope), (b, slope_b) = phases
+    assert source.phases is not None
+    (a, slope), (b, slope_b) = source.phases
     from_left = 1 - (1 + np.arange(len(spectra))[:, None]) / len(spectra)
 
     def joined(sense: float, sense_b: float, more: float = 0.0, more_b: float = 0.0) -> Fids:
@@ -252,9 +254,9 @@ def _phased(
     said = "F2 {:g}, {:g}; F1 {:g}, {:g} degrees".format(*np.rad2deg([a, slope, b, slope_b]))
     if abs(slope_b) > FLAT or not fits:
         why = "its phase of first order along t1" if abs(slope_b) > FLAT else "they do not fit"
-        note = f"The phases of pdata/1 ({said}) are not used ({why}): magnitudes are compared."
+        note = f"The phases of {source.phases_in} ({said}) are not used ({why}): magnitudes count."
         return replace(plane, notes=(*plane.notes, note))
-    note = f"The phases are those of pdata/1 ({said})."
+    note = f"The phases are those of {source.phases_in} ({said})."
     fid = joined(*senses).astype(np.complex64)
     return replace(plane, fid=fid, is_phased=True, notes=(*plane.notes, note))
 

@@ -3,7 +3,8 @@
 The format readers deliver a `Recording`, of which `plane` makes a plane.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -54,6 +55,7 @@ class Recording:
         fault: why the parameters say that t1 is not uniform or not a time; "" where they do not.
         is_echo: phase-modulated signals are exp(-2 pi i f1 t1), by the kind of experiment.
         phases: rad, (zero, first order) of F2 and of F1, as the spectrometer's software had them.
+        phases_in: where they stand.
         notes: what somebody must know who uses the plane.
     """
 
@@ -66,6 +68,7 @@ class Recording:
     fault: str = ""
     is_echo: bool = False
     phases: tuple[tuple[float, float], tuple[float, float]] | None = None
+    phases_in: str = "pdata/1"
     notes: tuple[str, ...] = ()
 
 
@@ -113,6 +116,18 @@ RECIPES = {
         phase=(np.deg2rad(-36.0), np.deg2rad(-7.0)), num_direct=512, cosine_power=(2, 2)
     ),
 }
+
+
+def recipe_of(
+    path: Path, *, mode: str | None = None, reverse_indirect: bool | None = None
+) -> Recipe:
+    """The recipe of a file's name; what somebody says about it takes over, None: nothing."""
+    recipe = RECIPES.get(path.stem, Recipe())
+    if mode is not None:
+        recipe = replace(recipe, mode=mode)
+    if reverse_indirect is not None:
+        recipe = replace(recipe, reverse_indirect=reverse_indirect)
+    return recipe
 
 
 def measured_axis(nucleus: str, width: float, frequency: float, centre_ppm: float) -> Axis:

@@ -14,6 +14,7 @@ from ipads_stream.systems import System
 from ipads_stream.systems.base import FieldMapped, Spatial
 
 TILT = 5.0  # degrees, of B0 in the voxels against that of the system: a choice of this project
+FACTOR = 2.0  # of the voxels of field maps that are resampled: finer or coarser ones say too little
 AS_THEY_ARE = (0, 1, 2), (1, 1, 1)
 
 
@@ -36,8 +37,9 @@ def placement(system: System, images: Images) -> Placement:
     """Where images lie in the voxels of a system whose physics depends on it.
 
     Field maps are turned: their axes are exchanged and reversed, and where B0 still is more than
-    TILT off, interpolated linearly on axes along it. Images are not: slices and readout have
-    directions, too. NumPy files are taken as they are.
+    TILT off, interpolated linearly on axes along it. So are they where their voxels are others, by
+    FACTOR at most. Images are not: slices and readout have directions, too. NumPy files are taken
+    as they are.
 
     Raises:
         ConfigError: under ``data``: voxels or a direction of B0 other than those of the system, or
@@ -55,29 +57,47 @@ def placement(system: System, images: Images) -> Placement:
     simulated = np.asarray(system.B0_direction) / np.linalg.norm(system.B0_direction)
     B0 = images.scanner[2] / np.where(spacing > 0, spacing, 1)
     ways: list[tuple[tuple[int, ...], tuple[int, ...]]] = [AS_THEY_ARE]
-    if isinstance(system, FieldMapped):
+    is_field = isinstance(system, FieldMapped)
+    if is_field:
         ways = list(product(permutations(range(3)), product((1, -1), repeat=3)))
-    fits = [way for way in ways if np.allclose(size, spacing[list(way[0])][: len(size)], rtol=0.02)]
+    sides = {way: spacing[list(way[0])][: len(size)] for way in ways}
+    stretch = {way: _stretch(sides[way] / size) for way in ways}
+    fits = [way for way in ways if stretch[way] <= (FACTOR if is_field else 1.0)]
     if not fits:
         sizes = (" x ".join(f"{side:.4g}" for side in sides) for sides in (spacing, size))
-        raise ConfigError("data", f"voxels of {next(sizes)} mm", f"voxels of {next(sizes)} mm")
+        others = f", or within a factor {FACTOR:g} of them" if is_field else ""
+        given = f"voxels of {next(sizes)} mm"
+        raise ConfigError("data", given, f"voxels of {next(sizes)} mm{others}")
     along = [np.asarray(signs) * B0[list(axes)] for axes, signs in fits]
-    # A dipole has no preferred end. Rounded, so that of equals the first is taken.
+    # A dipole has no preferred end. Rounded, so that of equals the first is taken, or the one whose
+    # voxels are nearest.
     cosines = np.round([abs(direction @ simulated) for direction in along], 6)
-    best = int(np.argmax(cosines))
+    best = int(np.lexsort((np.round([stretch[way] for way in fits], 6), -cosines))[0])
+    is_resampled = stretch[fits[best]] > 1
     axes, signs = fits[best]
     turned, back = _exchanged(axes, signs)
     seen = f"B0 along {np.round(B0, 2).tolist()} of the voxel axes"
-    if cosines[best] >= np.cos(np.deg2rad(TILT)):
+    is_along = cosines[best] >= np.cos(np.deg2rad(TILT))
+    if is_along and not is_resampled:
         note = f"{seen}: axes exchanged for the system, and back"
         return Placement(turned, back, note if fits[best] != AS_THEY_ARE else "")
-    if not isinstance(system, FieldMapped):
+    if not is_field:
         raise ConfigError("data", seen, f"within {TILT:g} degrees of {simulated.tolist()}")
     shape = np.asarray(images.values.shape[:3])[list(axes)]
-    direction = along[best] * np.sign(along[best] @ simulated)
-    along_B0, as_before = _tilted(shape, size, direction, simulated)
-    note = f"{seen}: interpolated on axes along it for the system, and back"
-    return Placement(lambda x: along_B0(turned(x)), lambda x: back(as_before(x)), note)
+    turn, notes = np.eye(3), []
+    if is_resampled:
+        given, wanted = (" x ".join(f"{side:.4g}" for side in x) for x in (sides[fits[best]], size))
+        notes.append(f"voxels of {given} mm interpolated on {wanted} mm for the system, and back")
+    if not is_along:
+        turn = _turn(along[best] * (-1 if along[best] @ simulated < 0 else 1), simulated)
+        notes.append(f"{seen}: interpolated on axes along it for the system, and back")
+    to_system, as_before = _interpolated(shape, sides[fits[best]], size, turn)
+    return Placement(lambda x: to_system(turned(x)), lambda x: back(as_before(x)), "; ".join(notes))
+
+
+def _stretch(ratio: np.ndarray) -> float:
+    """The largest factor between sides, 1 where they are the same to 2 %."""
+    return 1.0 if np.allclose(ratio, 1, rtol=0.02) else float(np.maximum(ratio, 1 / ratio).max())
 
 
 def _exchanged(axes: tuple[int, ...], signs: tuple[int, ...]) -> tuple[Callable, Callable]:
@@ -87,15 +107,20 @@ def _exchanged(axes: tuple[int, ...], signs: tuple[int, ...]) -> tuple[Callable,
     return lambda x: x.transpose(*axes, 3)[steps], lambda x: x[steps].transpose(back)
 
 
-def _tilted(
-    shape: np.ndarray, spacing: np.ndarray, direction: np.ndarray, wanted: np.ndarray
-) -> tuple[Callable, Callable]:
-    """Interpolates (X, Y, Z, N) on axes in which ``direction`` is ``wanted``, and maps back."""
+def _turn(direction: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """The rotation that takes a direction to another, (3, 3)."""
     axis = np.cross(direction, wanted)
     angle = np.arccos(np.clip(direction @ wanted, -1, 1))
-    turn = Rotation.from_rotvec(axis / np.linalg.norm(axis) * angle).as_matrix()
-    counts = np.ceil(np.abs(turn) @ ((shape - 1) * spacing) / spacing).astype(int) + 1
-    there, middle, centre = turn.T * spacing / spacing[:, None], (shape - 1) / 2, (counts - 1) / 2
+    return Rotation.from_rotvec(axis / np.linalg.norm(axis) * angle).as_matrix()
+
+
+def _interpolated(
+    shape: np.ndarray, spacing: np.ndarray, size: np.ndarray, turn: np.ndarray
+) -> tuple[Callable, Callable]:
+    """Interpolates (X, Y, Z, N), voxels of ``spacing`` mm, on voxels of ``size`` mm whose axes are
+    turned by ``turn``, and maps back."""
+    counts = np.ceil(np.abs(turn) @ ((shape - 1) * spacing) / size).astype(int) + 1
+    there, middle, centre = turn.T * size / spacing[:, None], (shape - 1) / 2, (counts - 1) / 2
     back = np.linalg.inv(there)
 
     def along(x: np.ndarray) -> np.ndarray:

@@ -13,25 +13,33 @@ import numpy as np
 from ipads_stream.baselines import Method
 from ipads_stream.baselines.signals.methods import as_method
 from ipads_stream.baselines.signals.refinement import LowRank, Refined
+from ipads_stream.baselines.signals.refinement_lines import Lines
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.fields import Number, Numbers, choice, number, ruled, whole
 from ipads_stream.core.quantity import Quantity
 from ipads_stream.data import named as datasets
 from ipads_stream.data.planes.plane import Plane, read_plane
-from ipads_stream.data.planes.recording import MODES, RECIPES, Recipe
+from ipads_stream.data.planes.recording import MODES, recipe_of
 from ipads_stream.data.planes.simulated import simulated_plane
 from ipads_stream.evaluation.comparison import Comparison, Findings, affordable
 from ipads_stream.evaluation.familiar import Familiar
 from ipads_stream.evaluation.model import Model
 from ipads_stream.evaluation.tasks import Condition, Metric, Settings, Task
 from ipads_stream.evaluation.tasks.signals import convergence, pictures, planes, thresholds
-from ipads_stream.evaluation.tasks.signals.pictures import REFINED, nearest_rate
+from ipads_stream.evaluation.tasks.signals.pictures import LINES, REFINED, nearest_rate
 from ipads_stream.evaluation.tasks.signals.planes import MeasuredTest, Region
 from ipads_stream.evaluation.tasks.signals.reconstruction import Reconstruction
 from ipads_stream.evaluation.tasks.signals.scores import TARGET, at_rate, scores, signal_errors
+from ipads_stream.evaluation.tasks.signals.tables import (
+    DEFINITIONS,
+    HEIGHT_COLUMNS,
+    MEASURED_COLUMNS,
+    PAIR_COLUMNS,
+    SYNTHETIC_COLUMNS,
+)
 from ipads_stream.physics.spectroscopy.spectrum import fid as fid_of
 from ipads_stream.report.figures import NETWORK
-from ipads_stream.report.page import Column, Section, Table
+from ipads_stream.report.page import Section, Table
 from ipads_stream.systems import System
 from ipads_stream.systems.base import Undersampled
 
@@ -41,80 +49,6 @@ SIGNALS = {"full": 400, "quick": 100}
 SIGNALS_BESIDE_MEASURED = 200  # at most, where the synthetic test only accompanies measured data
 RATE_BESIDE_MEASURED = 0.25
 TRIED = 8  # rows of a plane
-
-_RATE = Column("sampled (%)", "rate", "g", 100.0)
-_METHOD = Column("method", "method")
-_TIME = Column("time per signal (ms)", "seconds_per_signal", ".2f", 1e3)
-SYNTHETIC_COLUMNS = (
-    _RATE,
-    _METHOD,
-    Column("signals", "signals"),
-    Column("median RLNE [95 %]", "rlne_median", ".3f", 1.0, ("rlne_low", "rlne_high"), "low"),
-    Column("peak r [95 %]", "r", ".4f", 1.0, ("r_low", "r_high"), "high"),
-    Column("peak r²", "r2", ".4f", best="high"),
-    Column("peaks", "peaks"),
-    _TIME,
-)
-MEASURED_COLUMNS = (
-    Column("rows", "region"),
-    _RATE,
-    _METHOD,
-    Column("schedules", "schedules"),
-    Column("RLNE, mean ± SD", "rlne", ".3f", 1.0, ("rlne_sd",), "low"),
-    Column("peak r, mean ± SD", "r", ".4f", 1.0, ("r_sd",), "high"),
-    Column("peak r²", "r2", ".4f", best="high"),
-    Column("absorptive r", "r_absorptive", ".4f", 1.0, ("r_absorptive_sd",), "high"),
-    Column("peaks", "peaks"),
-    _TIME,
-)
-HEIGHT_COLUMNS = (
-    _RATE,
-    Column("height, of the tallest", "height"),
-    _METHOD,
-    Column("schedules", "schedules"),
-    Column("peaks", "peaks"),
-    Column("lost (%)", "lost", ".0f", 100.0),
-    Column("raised (%)", "raised", ".0f", 100.0),
-    Column("median height left", "kept", ".2f"),
-)
-PAIR_COLUMNS = (
-    Column("rows", "region"),
-    _RATE,
-    Column("schedules", "schedules"),
-    Column("network has the lower RLNE in", "rlne_better"),
-    Column("the higher peak r in", "r_better"),
-    Column("RLNE, network − IST", "rlne_difference", "+.4f", 1.0, ("rlne_difference_sd",)),
-)
-DEFINITIONS = {
-    "network": "The trained network; sampled points are kept as they were measured.",
-    REFINED: "The network, and a low-rank solver that starts from its estimate: what is not a sum "
-    "of few exponentials is taken back, as far as the sampled points support it. Its time includes "
-    "the network's.",
-    "zero-filling": "Points that were not sampled are zero: what every other method starts from.",
-    "IST": "Iterative soft thresholding: the missing points are those that make the spectrum "
-    "sparse (Stern, Donoho, Hoch 2007).",
-    "LRHM": "Low-rank Hankel matrix: the missing points are those that make the signal a sum of "
-    "few exponentials (Qu et al. 2015).",
-    "RLNE": "Relative l2-norm error ‖estimate − reference‖ / ‖reference‖ of the complex spectrum. "
-    "Synthetic: per noise-free signal. Measured: over all rows of the plane, or those "
-    "named, against the fully sampled spectrum, whose noise counts as signal.",
-    "peak r, r²": "Pearson's correlation of peak intensities in estimate and reference, at the "
-    "reference's maxima above 3 % of the tallest, or the share named; intensities are magnitudes. "
-    "Synthetic: the peaks of all signals pooled. Absorptive r: the same of the real parts, where "
-    "the plane is phased.",
-    "height, lost, raised": "Peaks of the full plane by height, in the last rows named: those "
-    "that stand above the noise and the ridges of their row and column and, where both axes are of "
-    "one nucleus, off the diagonal. Of a lost one less than half of the height is left; a raised "
-    "one has half as much again, as where artefacts cover it.",
-    "[95 %]": "Percentile bootstrap interval over signals.",
-    "± SD": "Standard deviation over sampling schedules, all of the same plane: it shows how much "
-    "the schedule matters, not how another sample would come out.",
-    "sampled": "Share of the points that are kept, by Poisson-gap schedules on the plane, by the "
-    "system's own schedules in the synthetic test; the first point is always kept.",
-    "time": "Wall time per signal (row) in this evaluation, batched as each method allows.",
-    "*": "Best value of its column at that sampling rate, as rounded; methods that were given "
-    "fewer signals are not compared.",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +63,7 @@ class Signals(Task):
         reverse_indirect: mirror the indirect axis; None: not.
         signal_ppm: ppm, direct shifts between which a file's signals lie; None: not known.
         peak_threshold: of the tallest, above which peaks are compared; None: 3 %.
+        solver: a further one after the network, beside the low-rank one; None: none.
     """
 
     rates: Any = ruled(Numbers(each=Number(above=0.0, high=1.0), optional=True), None)
@@ -138,6 +73,7 @@ class Signals(Task):
     reverse_indirect: Any = None
     signal_ppm: Any = ruled(Numbers(count=2, rises=True, what="shifts", optional=True), None)
     peak_threshold: Any = number(None, above=0.0, below=1.0, optional=True)
+    solver: Any = choice(None, among=("lines",), optional=True)
 
     name: ClassVar[str] = "signals"
     metric: ClassVar[Metric] = Metric("rlne", "RLNE")
@@ -182,7 +118,10 @@ class Signals(Task):
         return Reconstruction(model)
 
     def network_methods(self, model: Any) -> dict[str, Method]:
-        return {NETWORK: as_method(model), REFINED: as_method(Refined(model, LowRank()))}
+        methods = {NETWORK: as_method(model), REFINED: as_method(Refined(model, LowRank()))}
+        if self.solver == "lines":
+            methods[LINES] = as_method(Refined(model, Lines()))
+        return methods
 
     def scores(self, comparison: Comparison) -> list[dict[str, Any]]:
         return scores(comparison)
@@ -295,11 +234,7 @@ class Signals(Task):
         """The requested plane, or a simulated one where a named one is unavailable."""
         if settings.data not in datasets.NAMES:
             path = Path(settings.data)
-            recipe = RECIPES.get(path.stem, Recipe())
-            if self.mode is not None:
-                recipe = replace(recipe, mode=self.mode)
-            if self.reverse_indirect is not None:
-                recipe = replace(recipe, reverse_indirect=self.reverse_indirect)
+            recipe = recipe_of(path, mode=self.mode, reverse_indirect=self.reverse_indirect)
             return read_plane(path, recipe, self.variable)
         try:
             path = datasets.find(settings.data, progress=sys.stderr.isatty())
@@ -314,7 +249,8 @@ def _lead(rows: Sequence[Mapping[str, Any]], key: str, where: str) -> str:
     rate = nearest_rate(row["rate"] for row in rows)
     known = (row for row in rows if row["rate"] == rate and not row.get("is_partial"))
     errors = {row["method"]: row[key] for row in known if row[key] is not None}
-    others = {name: error for name, error in errors.items() if name not in (NETWORK, REFINED)}
+    networks = (NETWORK, REFINED, LINES)
+    others = {name: error for name, error in errors.items() if name not in networks}
     if NETWORK not in errors or not others:
         return f"On {where} at {100 * rate:g} % sampling the error is not defined."
     best = min(others, key=others.__getitem__)

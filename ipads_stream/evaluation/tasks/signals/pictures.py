@@ -16,7 +16,7 @@ from ipads_stream.report import curves, signals
 from ipads_stream.report.figures import NETWORK, colours
 from ipads_stream.report.page import Picture
 
-REFINED = "network + low rank"
+REFINED, LINES = "network + low rank", "network + lines"
 DRAWN = 3  # methods; of others, numbers: more curves in one plot hide each other
 
 
@@ -116,4 +116,4 @@ def synthetic_pictures(
 
 def _drawn(estimates: Mapping[str, Any]) -> list[str]:
     """The network, and the fastest classical methods, which the systems name first."""
-    return [name for name in estimates if name != REFINED][:DRAWN]
+    return [name for name in estimates if name not in (REFINED, LINES)][:DRAWN]
