@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import ctypes
-import functools
 import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from emulated.compiled import library_of
 
 from ipads_stream.core.backend import cuda_text
 
@@ -26,30 +25,24 @@ def lacking(reason: str) -> None:
     pytest.skip(reason)
 
 
-def host_kernel(text: Path, name: str, folder: Path, real: str = "float", lanes: int = 32) -> Any:
+def host_kernel(text: Path, name: str, real: str = "float", lanes: int = 32) -> Any:
     """The kernel as a function (num_items, *arguments) on the CPU; it works in place.
 
     Where lanes work together, whole warps are run, as on a GPU, or thread blocks of so many lanes.
     """
-    compiler = shutil.which("g++")
-    if compiler is None:
+    if shutil.which("g++") is None:
         lacking("g++ is not installed: the CUDA text cannot be run on the CPU")
     whole = cuda_text(text)
     signature = re.search(rf"__global__ void {name}\((.*?)\)", whole, re.DOTALL).group(1)
     declared = [part.strip() for part in signature.split(",")]
     call = ", ".join(re.search(r"(\w+)$", part).group(1) for part in declared)
-    stem = f"{text.stem}_{name}_{real}"
-    source, library = folder / f"{stem}.cpp", folder / f"{stem}.so"
     each = "for_each_warp" if re.search(r"__syncwarp|__shfl", whole) else "for_each_item"
-    source.write_text(
-        f'#define REAL {real}\n#define LANES {lanes}\n#include "{SHIM}"\n{whole}\n'
+    body = (
+        f"#define REAL {real}\n#define LANES {lanes}\n{SHIM.read_text()}\n{whole}\n"
         f'extern "C" void run(unsigned num_items, {", ".join(declared)}) '
         f"{{ {each}(num_items, [&] {{ {name}({call}); }}); }}\n"
     )
-    build = [compiler, "-std=c++17", "-O2", "-fPIC", "-shared", str(source), "-o", str(library)]
-    done = subprocess.run(build, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    run = ctypes.CDLL(str(library)).run
+    run = library_of(body, ("-O2",)).run
 
     def kernel(num_items: int, *arguments: Any) -> None:
         run(ctypes.c_uint(num_items), *(_as_c(x) for x in arguments))
@@ -57,15 +50,12 @@ def host_kernel(text: Path, name: str, folder: Path, real: str = "float", lanes:
     return kernel
 
 
-def run_on_host(monkeypatch: pytest.MonkeyPatch, folder: Path, *places: Any) -> None:
+def run_on_host(monkeypatch: pytest.MonkeyPatch, *places: Any) -> None:
     """Let modules that launch kernels run them on the CPU, five items more than they ask for."""
 
-    @functools.cache
-    def built(text: Path, real: str, name: str) -> Any:
-        return host_kernel(text, name, folder, real)
-
     def launch(module: tuple[Path, str], name: str, num: int, *arguments: Any) -> None:
-        built(*module, name)(num + 5, *arguments)
+        text, real = module
+        host_kernel(text, name, real)(num + 5, *arguments)
 
     def module(text: Path, options: tuple[str, ...] = ("-DREAL=double",)) -> tuple[Path, str]:
         return text, options[0].removeprefix("-DREAL=")

@@ -44,10 +44,10 @@ def _arguments(amplitude, strength, dt, num=23, steps=30):
 
 
 @pytest.fixture
-def text_on_cpu(tmp_path, monkeypatch):
+def text_on_cpu(monkeypatch):
     """NumPy in the place of CuPy: the texts get what a GPU gets, chunks and segments included."""
 
-    run_on_host(monkeypatch, tmp_path, bloch_adjoint, on_gpu)
+    run_on_host(monkeypatch, bloch_adjoint, on_gpu)
     monkeypatch.setattr(bloch_adjoint, "_CHUNK", 10)
 
 

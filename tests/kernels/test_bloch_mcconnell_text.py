@@ -96,7 +96,7 @@ def test_the_text_agrees_with_its_twin_and_with_matrix_exponentials(tmp_path, po
     # From 6 pools on a thread block has one spectrum at one offset.
     lanes_of_group, pairs = (32, 32 // pools**2) if pools < 6 else (128, 1)
     text_file = _text(tmp_path, pools)
-    kernel = host_kernel(text_file, "z_spectra", tmp_path, "double", lanes_of_group)
+    kernel = host_kernel(text_file, "z_spectra", "double", lanes_of_group)
     some = absorption if solid >= 0 else np.zeros((1, 1))
     groups = -(-spectra * OFFSETS.size // pairs)
     kernel(

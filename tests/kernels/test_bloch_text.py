@@ -27,10 +27,10 @@ CASES = {
 
 
 @pytest.fixture
-def text_on_cpu(tmp_path, monkeypatch):
+def text_on_cpu(monkeypatch):
     """NumPy in the place of CuPy: the texts get what a GPU gets."""
 
-    run_on_host(monkeypatch, tmp_path, on_gpu)
+    run_on_host(monkeypatch, on_gpu)
     monkeypatch.setattr(evolution, "is_numpy", lambda x: x.shape[-1] == 6)  # the steps
 
 
@@ -83,7 +83,7 @@ def test_text_follows_the_matrix_exponential_and_its_twin(request, kind, bound, 
 
 
 @pytest.mark.parametrize("follow_rf", [False, True])
-def test_ways_are_those_of_the_twin(tmp_path, follow_rf):
+def test_ways_are_those_of_the_twin(follow_rf):
     b1, gradient, dt, spins, _ = _sequence(3000, 200, 2e-5, 3e-2, 1e-5)
     dt = dt * np.random.default_rng(2).choice([0.3, 1, 8, 300], dt.shape)
     arguments = {"M": np.zeros((3000, 3)), "b1": b1, "gradient": gradient, "dt": dt}
@@ -91,7 +91,7 @@ def test_ways_are_those_of_the_twin(tmp_path, follow_rf):
     steps, rows = played(np, {**arguments, "position": spins[:3].T, **maps})
     group, tolerance = 1024, 1e-8
     ways, ends = np.full((3, 200), 99, np.int8), np.full((3, 200), -1, np.int32)
-    host_kernel(KERNELS / "plan.cu", "plan", tmp_path)(
+    host_kernel(KERNELS / "plan.cu", "plan")(
         3 * 32 + 5, steps, np.int64(200), rows, np.int64(3000), np.float64(tolerance),
         np.int32(follow_rf), np.int64(group), ways, ends,
     )  # fmt: skip

@@ -24,11 +24,11 @@ def _samples(num, seed=0):
 
 
 @pytest.mark.parametrize("count", [1, 6, 64])
-def test_words_are_bitwise_those_of_numba_and_of_the_formula(tmp_path, count):
+def test_words_are_bitwise_those_of_numba_and_of_the_formula(count):
     key = random.Key((0x01234567, 0xFFFFFFFE), _samples(50))
     out = np.zeros((50, count), np.uint32)
     blocks = -(-count // 4)
-    host_kernel(PHILOX, "words", tmp_path)(
+    host_kernel(PHILOX, "words")(
         50 * blocks + 3,
         key.indices,
         np.uint64(50),
@@ -45,10 +45,10 @@ def test_words_are_bitwise_those_of_numba_and_of_the_formula(tmp_path, count):
     assert np.array_equal(out, formula)
 
 
-def test_normals_follow_the_float64_formula(tmp_path):
+def test_normals_follow_the_float64_formula():
     key = random.Key((5, 6), _samples(2000))
     out = np.zeros((2000, 18), np.float32)
-    host_kernel(PHILOX, "normals", tmp_path)(
+    host_kernel(PHILOX, "normals")(
         2000 * 5, key.indices, np.uint64(2000), np.uint64(18), *map(np.uint32, key.words), out
     )
     u = (random.words(key, 18) + 0.5) * 2.0**-32
@@ -73,7 +73,7 @@ def test_exponentials_follow_the_direct_sum(tmp_path, points, lanes):
     text = tmp_path / "exponentials.cu"
     text.write_text(f"#define LANES {lanes}\n{EXPONENTIALS.read_text()}")
     num_items = 5 * -(-points // (32 * lanes)) * lanes
-    host_kernel(text, "damped_exponentials", tmp_path)(
+    host_kernel(text, "damped_exponentials")(
         num_items, *columns, np.float64(dwell), *map(np.int64, (5, 37, points)), out
     )
     a, f, phi, tau = (x[..., None] for x in columns)

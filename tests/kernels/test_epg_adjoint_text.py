@@ -76,7 +76,7 @@ def test_the_derivatives_of_fisp_are_those_of_the_sum_of_isochromats(
     work = _work(num, length, 12, parts, lanes, kind)
     arguments = [np.ascontiguousarray(x, kind) for x in (*train, *TISSUE)]
     numbers = [np.int64(n) for n in (3, num, length)]
-    host_kernel(text_for(ADJOINT, 12, tmp_path, lanes), name, tmp_path, real)(
+    host_kernel(text_for(ADJOINT, 12, tmp_path, lanes), name, real)(
         3 * lanes, *arguments, slopes, *numbers, work, atom, parted
     )
     for which in range(8):
@@ -104,7 +104,7 @@ def test_the_derivatives_of_cpmg_are_those_of_the_sum_of_isochromats(
     work = _work(num, length, 14, 1, lanes, kind)
     arguments = [np.ascontiguousarray(x, kind) for x in TISSUE[:3]]
     numbers = [np.int64(n) for n in (3, num, length)]
-    host_kernel(text_for(ADJOINT, 14, tmp_path, lanes), "cpmg", tmp_path, real)(
+    host_kernel(text_for(ADJOINT, 14, tmp_path, lanes), "cpmg", real)(
         3 * lanes, kind(spacing), *arguments, slopes, *numbers, work, atom
     )
     for which in range(4):
@@ -128,7 +128,7 @@ def test_leaving_out_orders_leaves_them_out_of_the_derivative(tmp_path, name, la
 
     by_atom, parted = np.empty((4, 3)), np.empty((4, 23, 3))
     work = _work(23, 5, 3, 1 if name == "fisp_real" else 2, lanes, float)
-    host_kernel(text_for(ADJOINT, 3, tmp_path, lanes), name, tmp_path, "double")(
+    host_kernel(text_for(ADJOINT, 3, tmp_path, lanes), name, "double")(
         3 * lanes, *map(np.ascontiguousarray, (*train, *TISSUE)), slopes,
         *(np.int64(n) for n in (3, 23, 5)), work, by_atom, parted
     )  # fmt: skip

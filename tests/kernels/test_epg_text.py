@@ -29,7 +29,7 @@ def test_fisp_is_the_sum_of_isochromats(tmp_path, name, orders, lanes, num, real
     exact = np.stack([isochromats.fisp(*train, *atom, SPINS) for atom in TISSUE.T])
     out = np.zeros((3, num), np.result_type(kind, np.complex64))
     arguments = [np.ascontiguousarray(x, kind) for x in (*train, *TISSUE)]
-    host_kernel(text_for(EPG, orders, tmp_path, lanes), name, tmp_path, real)(
+    host_kernel(text_for(EPG, orders, tmp_path, lanes), name, real)(
         3 * lanes + 2, *arguments, np.int64(3), np.int64(num), out
     )
     assert np.abs(out - exact).max() < bound
@@ -43,7 +43,7 @@ def test_cpmg_is_the_sum_of_isochromats(tmp_path, num, lanes, real, bound):
     exact = np.stack([isochromats.cpmg(spacing, *atom[:3], num, SPINS) for atom in TISSUE.T])
     out = np.zeros((3, num), kind)
     arguments = [np.ascontiguousarray(x, kind) for x in TISSUE[:3]]
-    host_kernel(text_for(EPG, 20, tmp_path, lanes), "cpmg", tmp_path, real)(
+    host_kernel(text_for(EPG, 20, tmp_path, lanes), "cpmg", real)(
         3 * lanes + 1, kind(spacing), *arguments, np.int64(3), np.int64(num), out
     )
     assert np.abs(out - exact).max() < bound
@@ -58,7 +58,7 @@ def test_orders_beyond_the_last_never_come_back(tmp_path, name, orders, lanes):
     wanted = epg.fisp_formula(*train, *initial, orders)
     out = np.zeros((3, 30), complex)
     arguments = [np.ascontiguousarray(x, float) for x in (*train, *TISSUE)]
-    host_kernel(text_for(EPG, orders, tmp_path, lanes), name, tmp_path, "double")(
+    host_kernel(text_for(EPG, orders, tmp_path, lanes), name, "double")(
         3 * lanes, *arguments, np.int64(3), np.int64(30), out
     )
     assert np.abs(out - wanted).max() < 1e-12

@@ -33,7 +33,7 @@ def text_on_cpu(tmp_path, monkeypatch):
         real, *rest = (option.removeprefix("-D").partition("=")[::2] for option in options)
         path = tmp_path / f"{len(list(tmp_path.iterdir()))}.cu"
         path.write_text("".join(f"#define {n} {x}\n" for n, x in rest) + cuda_text(text))
-        return host_kernel(path, "train", tmp_path, real[1])
+        return host_kernel(path, "train", real[1])
 
     def launch(module, name, num, *arguments):
         launched.append(module[1])

@@ -17,7 +17,7 @@ SPACING, BLOCKS, ROWS = 1e-3, 3, 5
 
 
 @pytest.mark.parametrize(("real", "bound"), [("float", 1e-5), ("double", 1e-12)])
-def test_the_text_is_the_formula(tmp_path, real, bound):
+def test_the_text_is_the_formula(real, bound):
     kind, pair = {"float": ("f4", "c8"), "double": ("f8", "c16")}[real]
     rng, (B, X, Y) = np.random.default_rng(0), (2, 3, 7)
     M = (rng.normal(size=(B, X, Y)) + 1j * rng.normal(size=(B, X, Y))).astype(pair)
@@ -29,7 +29,7 @@ def test_the_text_is_the_formula(tmp_path, real, bound):
     expected = line_readout._factors(*given, times, SPACING, BLOCKS, ROWS)
     left = np.full((B, X, len(times) * BLOCKS, Y), np.nan, pair)
     right = np.full((B, X, Y, ROWS), np.nan, pair)
-    host_kernel(LINES, "line_factors", tmp_path, real)(
+    host_kernel(LINES, "line_factors", real)(
         M.size + 5, *given, times.astype(kind), np.float64(SPACING),
         *map(np.int64, (B * X, Y, len(times), BLOCKS, ROWS)), left, right,
     )  # fmt: skip

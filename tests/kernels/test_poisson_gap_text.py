@@ -17,12 +17,12 @@ TEXT = Path(ipads_stream.__file__).parent / "acquisition/kernels/poisson_gap.cu"
 
 
 @pytest.mark.parametrize(("points", "low"), [(2, 1), (17, 1), (256, 20), (3000, 3)])
-def test_text_and_twin_draw_the_same_masks(points, low, tmp_path):
+def test_text_and_twin_draw_the_same_masks(points, low):
     num = 200
     key = Keys(3, "train", np.arange(num, dtype=np.uint64))["mask"]
     counts = np.random.default_rng(0).integers(low, points + 2, num)
     words, mask = np.ascontiguousarray(random.words(key, points)), np.full((num, points), True)
-    host_kernel(TEXT, "poisson_gap", tmp_path)(
+    host_kernel(TEXT, "poisson_gap")(
         num + 3, words, counts, mean_gaps(points), np.int64(num), np.int64(points), mask
     )  # fmt: skip
     assert np.array_equal(mask, poisson_gap(key, points, counts))

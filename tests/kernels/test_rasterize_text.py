@@ -33,8 +33,8 @@ def _template(axes, kinds, samples=3, number=12, quantities=5):
 
 
 @pytest.fixture(scope="module")
-def text(tmp_path_factory):
-    return host_kernel(RASTERIZE, "rasterize", tmp_path_factory.mktemp("text"))
+def text():
+    return host_kernel(RASTERIZE, "rasterize")
 
 
 @pytest.mark.parametrize("rule", ["over", "add"])
@@ -69,7 +69,7 @@ def _volumes():
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_interpolation_against_scipy(tmp_path, mirrored):
+def test_interpolation_against_scipy(mirrored):
     sources, offset, sizes, scale, places = _volumes()
     voxels = np.concatenate([s.reshape(-1) for s in sources])
     mode = "reflect" if mirrored else "constant"
@@ -92,7 +92,7 @@ def test_interpolation_against_scipy(tmp_path, mirrored):
     places_lanes.interpolate(voxels, offset, sizes, scale, places, mirrored, twin)
     host = np.full(expected.shape, np.nan, np.float32)
     numbers = (np.int64(n) for n in (mirrored, 3, 2, 200))
-    kernel = host_kernel(INTERPOLATE, "interpolate", tmp_path)
+    kernel = host_kernel(INTERPOLATE, "interpolate")
     kernel(3 * 200 + 7, voxels, offset, sizes, scale, places, *numbers, host)
     assert inside.any()
     for found in (twin, host):

@@ -42,13 +42,13 @@ def _free(items, coils, num, lines, points, seed=0):
 
 
 @pytest.fixture
-def launched(tmp_path, monkeypatch):
+def launched(monkeypatch):
     """NumPy in the place of CuPy: the text gets what a GPU gets. Names of the kernels that ran."""
     names = []
 
     @functools.cache
     def built(text, real, name):
-        return host_kernel(text, name, tmp_path, real)
+        return host_kernel(text, name, real)
 
     def launch(module, name, num, *arguments):
         names.append(name)

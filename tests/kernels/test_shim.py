@@ -42,7 +42,7 @@ extern "C" __global__ void parted(float* out) {
 def _kernel(tmp_path, name, barrier=1):
     text = tmp_path / f"{name}_{barrier}.cu"
     text.write_text(f"#define BARRIER {barrier}\n{TEXT}")
-    return host_kernel(text, name, tmp_path)
+    return host_kernel(text, name)
 
 
 @pytest.fixture

@@ -16,13 +16,13 @@ VOXELS, ITEMS = 5, 3
 
 
 @pytest.mark.parametrize(("real", "kind"), [("float", np.float32), ("double", np.float64)])
-def test_spins_are_those_of_the_formula(tmp_path, real, kind):
+def test_spins_are_those_of_the_formula(real, kind):
     rng, N = np.random.default_rng(3), VOXELS * ITEMS
     df, B1, T1, T2, M0 = (rng.uniform(0.1, 2, N).astype(kind) for _ in range(5))
     place = rng.uniform(-0.1, 0.1, (VOXELS, 3))
     spins, still = np.full((2, 8, N), np.nan)
     M, p, q = np.full((3, N, 3), np.nan, kind)
-    host_kernel(SHOT, "shot_spins", tmp_path, real)(
+    host_kernel(SHOT, "shot_spins", real)(
         N + 4, df, B1, T1, T2, M0, place, np.int64(N), np.int64(VOXELS), spins, still, M, p, q
     )
     tissue = {"df": df, "B1": B1, "T1": T1, "T2": T2}

@@ -309,8 +309,8 @@ def test_fields_broadcast_over_the_batch():
 
 
 def test_gradients_through_the_formula():
-    waveforms = _random(40)
-    phantom = _spins(4)
+    waveforms = _random(20)
+    phantom = _spins(3)
     names = ("M0", "T1", "T2", "df", "B1", "position")
     tensors = [torch.from_numpy(getattr(phantom, n)).requires_grad_() for n in names]
     played = [torch.from_numpy(x) for x in (waveforms.gradient, waveforms.dt)]
@@ -324,7 +324,7 @@ def test_gradients_through_the_formula():
         signal = bloch.signal(w, Phantom(**fields))
         return torch.view_as_real(signal)
 
-    assert torch.autograd.gradcheck(of, (*tensors, scale), atol=1e-5, rtol=1e-3)
+    assert torch.autograd.gradcheck(of, (*tensors, scale), atol=1e-5, rtol=1e-3, fast_mode=True)
 
 
 class _Drift:

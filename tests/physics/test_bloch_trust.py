@@ -121,10 +121,10 @@ def test_a_strong_continuous_field_saturates_to_the_steady_state():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
-def test_ten_thousand_random_sequences_stay_finite_and_within_equilibrium(dtype):
+def test_thousands_of_random_sequences_stay_finite_and_within_equilibrium(dtype):
     rng = np.random.default_rng(0)
     largest = 0.0
-    for _ in range(10_000):
+    for _ in range(2_000):
         num, steps = rng.integers(1, 20), rng.integers(1, 40)
         b1 = 10 ** rng.uniform(-8, -3) * (rng.normal(size=steps) + 1j * rng.normal(size=steps))
         b1[rng.uniform(size=steps) < 0.3] = 0

@@ -183,7 +183,7 @@ def test_the_gpu_gets_what_its_kernels_take(tmp_path, monkeypatch):
     def built(text, name):
         path = tmp_path / f"{len(list(tmp_path.iterdir()))}.cu"
         path.write_text(text)
-        return host_kernel(path, name, tmp_path, "double")
+        return host_kernel(path, name, "double")
 
     def launch(text, name, num, *arguments):
         built(text, name)(num, *arguments)

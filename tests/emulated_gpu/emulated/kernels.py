@@ -7,12 +7,7 @@ one that is not contiguous, would be read as something else without a word.
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import os
 import re
-import shutil
-import subprocess
-import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -21,12 +16,11 @@ import numpy as np
 
 from emulated import order
 from emulated.array import ndarray
+from emulated.compiled import library_of
 from emulated.counts import counting
 
 SHIM = Path(__file__).parents[2] / "kernels" / "host_shim.h"
-_FOLDER = Path(tempfile.gettempdir()) / f"cuda-text-on-the-cpu-{os.getuid()}"
 _lock = threading.Lock()
-_libraries: dict[str, Any] = {}
 
 
 class RawModule:
@@ -127,28 +121,5 @@ def built(module: RawModule, name: str, declared: list[str]) -> Any:
         f'extern "C" void run(unsigned num_items, {", ".join(declared)}) '
         f"{{ {each}(num_items, [&] {{ {name}({call}); }}); }}\n"
     )
-    key = hashlib.sha256(f"{flags}{body}".encode()).hexdigest()[:24]
     with _lock:
-        if key not in _libraries:
-            _libraries[key] = ctypes.CDLL(str(_compiled(key, body, flags)))
-        return _libraries[key]
-
-
-def _compiled(key: str, body: str, flags: list[str]) -> Path:
-    compiler = shutil.which("g++")
-    if compiler is None:
-        raise RuntimeError("g++ is not installed: the CUDA text cannot be run on the CPU")
-    _FOLDER.mkdir(exist_ok=True, mode=0o700)
-    library = _FOLDER / f"{key}.so"
-    if library.exists():
-        return library
-    with tempfile.TemporaryDirectory(dir=_FOLDER) as folder:
-        source, made = Path(folder) / "text.cpp", Path(folder) / "text.so"
-        source.write_text(body)
-        build = [compiler, "-std=c++17", "-O1", "-fPIC", "-shared", "-w", *flags, str(source),
-                 "-o", str(made)]  # fmt: skip
-        done = subprocess.run(build, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(done.stderr)
-        made.replace(library)
-    return library
+        return library_of(body, (*flags, "-O1", "-w"))
