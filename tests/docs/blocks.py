@@ -129,7 +129,8 @@ def quick(verb: str, keys: Sequence[str]) -> list[str]:
         short = [f"trainer.max_steps={steps}", "trainer.val_every=0", "trainer.bar=false"]
         return [*short, "device=cpu", *([] if "logger" in text else ["logger=none"])]
     if verb == "evaluate":
-        signals = ["rates=[0.25]", "schedules=1"] if "runs/demo" in text and "data=" in text else []
+        is_plane = "runs/demo" in text and "data=" in text
+        signals = ["rates=[0.25]", "schedules=1", "+baselines.LRHM=null"] if is_plane else []
         return ["samples=8", *signals]
     if verb == "preview" and not any(key in text for key in ("sequence", "pulseq", "phantoms")):
         return ["samples=50"]
