@@ -204,6 +204,7 @@ def load_model(path: str | Path, *, trusted: Sequence[str] = (), device: str = "
     from ipads_stream.evaluation.familiar import Familiar
     from ipads_stream.evaluation.model import Model
     from ipads_stream.evaluation.tasks import task_of
+    from ipads_stream.systems.base import NoiseLimited
     from ipads_stream.train.allowance import Allowance
     from ipads_stream.train.checkpoint import fill, read_checkpoint
 
@@ -218,5 +219,8 @@ def load_model(path: str | Path, *, trusted: Sequence[str] = (), device: str = "
     system = build_system(config, trusted)
     task = task_of(system, trusted=trusted)
     targets, familiar = tuple(task.targets(system)), Familiar(system)
-    model = Model(net, config=config, device=device, targets=targets, familiar=familiar)
+    limit = system.limit_snr if isinstance(system, NoiseLimited) else None
+    model = Model(
+        net, config=config, device=device, targets=targets, familiar=familiar, limit=limit
+    )
     return task.user_function(model)

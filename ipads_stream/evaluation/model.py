@@ -14,6 +14,7 @@ from ipads_stream.core.handover import network_device, torch_threads
 from ipads_stream.core.notebook import Shown
 from ipads_stream.evaluation.familiar import UnfamiliarWarning
 
+Limited = tuple[Mapping[str, np.ndarray], np.ndarray]
 VALUES = 1 << 18  # of all inputs together in one batch, where a sample is smaller
 
 
@@ -28,6 +29,9 @@ class Model(Shown):
         familiar: inputs -> sentences on what the network was not trained on, which are warned of
             once (:class:`evaluation.familiar.Familiar`); None: inputs are not compared.
 
+        limit: inputs -> those that the network is given, and which of them differ, (B,): noise is
+            added to data cleaner than the training's, which is said once; None: as they are.
+
     Raises:
         ConfigError: "cuda" where torch finds no CUDA device.
     """
@@ -40,8 +44,10 @@ class Model(Shown):
         device: str,
         targets: Collection[str] | None = None,
         familiar: Callable[[Mapping[str, np.ndarray]], Sequence[str]] | None = None,
+        limit: Callable[[Mapping[str, np.ndarray]], Limited] | None = None,
     ) -> None:
         self.config, self.targets, self.familiar = config, targets, familiar
+        self.limit, self._limit_told = limit, False
         self.device = network_device(device)
         self.net = net.eval().to(self.device)
 
@@ -76,6 +82,15 @@ class Model(Shown):
             self.familiar = None
             text = f"this network was not trained on such data: {'; '.join(sentences)}"
             warnings.warn(text, UnfamiliarWarning, stacklevel=2)
+        if self.limit is not None and count:
+            inputs, is_limited = self.limit(inputs)
+            if is_limited.any() and not self._limit_told:
+                self._limit_told = True
+                text = (
+                    f"{is_limited.mean():.0%} of the samples are cleaner than any that this network"
+                    " was trained on: noise is added to them up to that of its cleanest"
+                )
+                warnings.warn(text, UnfamiliarWarning, stacklevel=2)
         if batch_size is None:
             values = sum(array.size for array in inputs.values())
             batch_size = max(1, VALUES * max(count, 1) // max(values, 1))

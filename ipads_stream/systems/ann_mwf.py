@@ -6,12 +6,14 @@ pools are not stated in what was read and are choices of this project (conf/syst
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 
+from ipads_stream.acquisition.noise_limit import chosen_rows, missing_noise, with_noise
 from ipads_stream.acquisition.subspace import Subspace, subspace
 from ipads_stream.core import random
 from ipads_stream.core.backend import moved, namespace
@@ -182,6 +184,15 @@ class ANNMWF(ParametricSystem):
         sigma = np.median(self._subspace.residual(signals[inside])) if inside.any() else 0.0
         noise = np.full(norm.shape, sigma, np.float32)
         return self._inputs(signals.astype(np.float32), noise, np)
+
+    def limit_snr(self, inputs: Mapping[str, np.ndarray]) -> tuple[Arrays, np.ndarray]:
+        """Inputs with noise where the first echo is above the highest ``snr``, and where it is."""
+        signals, sigma = np.asarray(inputs["decay"]), np.asarray(inputs["sigma"])
+        least = np.abs(signals[:, 0]) / self.snr.support[1]
+        added = missing_noise(sigma, least)
+        noisy = with_noise(signals, added, is_magnitude=self.detection == "magnitude")
+        noisy, total = noisy.astype(np.float32), np.hypot(sigma, added).astype(np.float32)
+        return chosen_rows(inputs, self._inputs(noisy, total, np), added > 0), added > 0
 
     def bound(self, params: Arrays) -> dict[str, np.ndarray]:
         """Cramer-Rao bound in SI, (B,), amount unknown; inf where the decay has no information."""

@@ -7,13 +7,14 @@ choices of this project (conf/system/anncest.yaml).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 
+from ipads_stream.acquisition.noise_limit import chosen_rows, missing_noise, with_noise
 from ipads_stream.acquisition.subspace import Subspace, subspace
 from ipads_stream.core import random
 from ipads_stream.core.backend import moved
@@ -183,6 +184,14 @@ class ANNCEST(ParametricSystem):
         sigma = np.median(residual) if inside.any() else 1.0 / TYPICAL_SNR
         noise = np.full(len(spectra), sigma, np.float32)
         return self._inputs(spectra.astype(np.float32), noise, np)
+
+    def limit_snr(self, inputs: Mapping[str, np.ndarray]) -> tuple[Arrays, np.ndarray]:
+        """Inputs with noise where they are above the highest ``snr``, and where they are."""
+        signals, sigma = np.asarray(inputs["spectrum"]), np.asarray(inputs["sigma"])
+        added = missing_noise(sigma, np.full(len(sigma), 1 / self.snr.support[1]))
+        noisy = with_noise(signals, added, is_magnitude=False).astype(np.float32)
+        total = np.hypot(sigma, added).astype(np.float32)
+        return chosen_rows(inputs, self._inputs(noisy, total, np), added > 0), added > 0
 
     def bound(self, params: Arrays) -> dict[str, np.ndarray]:
         """Cramer-Rao bound in SI, (B,), with creatine, T1 and T2 unknown where they vary."""

@@ -154,6 +154,16 @@ class Bounded(Protocol):
 
 
 @runtime_checkable
+class NoiseLimited(Protocol):
+    """A system whose networks are given no less noise than the cleanest of their training data.
+
+    ``limit_snr`` adds noise to inputs, batch first, that are cleaner, and says which were, (B,).
+    """
+
+    def limit_snr(self, inputs: Mapping[str, np.ndarray]) -> tuple[Arrays, np.ndarray]: ...
+
+
+@runtime_checkable
 class Forward(Protocol):
     """A system with a differentiable signal: parameters to what is measured, without noise."""
 

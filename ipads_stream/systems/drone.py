@@ -6,14 +6,16 @@ here are choices of this project (see conf/system/drone.yaml).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy.special import gammaincinv
 
 from ipads_stream.acquisition.noise import complex_noise
+from ipads_stream.acquisition.noise_limit import chosen_rows, with_noise
 from ipads_stream.acquisition.receive_phase import sign_reference, without_phase
 from ipads_stream.core.backend import moved, namespace
 from ipads_stream.core.errors import ConfigError
@@ -41,6 +43,9 @@ REPORTED = {
 }
 Support = tuple[float, float]
 CERTAIN = 5.0  # standard deviations of the noise by which a sign must be certain
+EXPLAINED = 0.1  # of the least noise of the training: what of fingerprints its residual may hold
+CHANCE = 1e-3  # that a signal of the training is taken to be cleaner than all of it
+FEWEST = 4  # frames beyond what fingerprints explain, to estimate the noise from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +168,53 @@ class DRONE(ParametricSystem):
         real = without_phase(signal, self.reference) if is_complex else xp.abs(signal)
         size = xp.sqrt(xp.sum(real * real, axis=1))
         return real / xp.where(size > 0, size, xp.ones_like(size))[:, None]
+
+    def limit_snr(self, inputs: Mapping[str, np.ndarray]) -> tuple[Arrays, np.ndarray]:
+        """Inputs with noise where they are certainly above the highest ``snr``, and where.
+
+        The noise of a signal is estimated from what no fingerprint explains. Nothing is changed
+        without noise in training, or where the fingerprints explain all that the frames hold.
+        """
+        signals = np.asarray(inputs["signal"])
+        if self.snr is None or self._explained is None:
+            return dict(inputs), np.zeros(len(signals), bool)
+        frames, basis = self._explained
+        single = signals.astype(np.float64)
+        some = single[:, frames]
+        rest, whole = basis.shape[1] - len(basis), np.sum(some**2, axis=1)
+        variance = np.maximum(whole - np.sum((some @ basis.T) ** 2, axis=1), 0.0) / rest
+        least = 1 / (self.snr.support[1] * math.sqrt(signals.shape[1]))  # of signals of norm 1
+        is_clean = (whole > 0) & (variance < least**2 * 2 / rest * gammaincinv(rest / 2, CHANCE))
+        added = np.where(is_clean, np.sqrt(np.maximum(least**2 - variance, 0.0)), 0.0)
+        noisy = with_noise(single, added, is_magnitude=self.data == "magnitude")
+        noisy /= np.maximum(np.linalg.norm(noisy, axis=1, keepdims=True), 1e-30)
+        return chosen_rows(inputs, {"signal": noisy.astype(signals.dtype)}, is_clean), is_clean
+
+    @cached_property
+    def _explained(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Frames, and orthonormal directions (K, some of them) of all fingerprints to the noise.
+
+        Of magnitudes those frames where no fingerprint changes its sign, which no few directions
+        follow. None where fewer than ``FEWEST`` of them would be left.
+        """
+        assert self.snr is not None
+        grid = tissue_grid(*self.supports, (32, 32, 5))
+        signals = np.imag(self.forward(dict(zip(TISSUE, grid, strict=True))))
+        signals /= np.linalg.norm(signals, axis=1, keepdims=True)
+        frames = np.abs(np.sign(signals).sum(axis=0)) == len(signals)
+        if self.data == "complex":
+            frames[:] = True
+        else:
+            signals = np.abs(signals)
+        signals, num = signals[:, frames], signals.shape[1]
+        basis = np.linalg.svd(signals, full_matrices=False)[2]
+        power = (signals @ basis.T) ** 2
+        left = np.append(np.cumsum(power[:, ::-1], axis=1)[:, ::-1].max(axis=0), 0.0)
+        rest = frames.sum() - np.arange(len(left))
+        enough = np.flatnonzero(left <= rest / num * (EXPLAINED / self.snr.support[1]) ** 2)
+        if not enough.size or rest[enough[0]] < FEWEST:
+            return None
+        return frames, basis[: enough[0]]
 
     def bound(self, params: Arrays) -> dict[str, np.ndarray]:
         """Cramer-Rao: least SD of an unbiased estimate, SI, (B,); the amplitude is unknown, too.

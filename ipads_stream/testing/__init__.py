@@ -12,5 +12,6 @@ from ipads_stream.testing.contract import ContractError as ContractError
 from ipads_stream.testing.contract import Report as Report
 from ipads_stream.testing.distributions import check_distribution as check_distribution
 from ipads_stream.testing.nets import check_net as check_net
+from ipads_stream.testing.noise import check_noise as check_noise
 from ipads_stream.testing.simulators import check_simulator as check_simulator
 from ipads_stream.testing.systems import check_system as check_system

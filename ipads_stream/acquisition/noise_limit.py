@@ -1,0 +1,65 @@
+"""Noise for a network's inputs that are cleaner than all that it was trained on.
+
+A network that only saw noisy signals errs on clean ones: DRONE, trained up to SNR 125, was off by
+0.53 % in T2 there and by 1.4 % without noise. With the noise of the cleanest training data added,
+its error stays that of those.
+"""
+
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from ipads_stream.core import random
+
+MARGIN = 1.02  # of the SNR of the training: what noise makes of a first echo is no difference
+
+
+def missing_noise(sigma: Float[np.ndarray, " B"], least: Float[np.ndarray, " B"]) -> np.ndarray:
+    """Standard deviation, (B,), of what raises the noise sigma to the least; 0 where it suffices.
+
+    Variances of independent noise add: sqrt(least^2 - sigma^2).
+    """
+    short = sigma * MARGIN < least
+    return np.where(short, np.sqrt(np.maximum(least**2 - sigma**2, 0.0)), 0.0)
+
+
+def chosen_rows(
+    inputs: Mapping[str, np.ndarray],
+    changed: Mapping[str, np.ndarray],
+    rows: Bool[np.ndarray, " B"],
+) -> dict[str, np.ndarray]:
+    """The inputs, batch first, with rows of the changed ones in their place."""
+    chosen = {}
+    for name, before in inputs.items():
+        after, before = changed.get(name, before), np.asarray(before)
+        chosen[name] = np.where(rows.reshape(-1, *(1,) * (before.ndim - 1)), after, before)
+    return chosen
+
+
+def with_noise(
+    signals: Float[np.ndarray, "B N"], sigma: Float[np.ndarray, " B"], *, is_magnitude: bool
+) -> Float[np.ndarray, "B N"]:
+    """Real signals with Gaussian noise, or magnitudes with that of both channels.
+
+    |m + n| with circular n has the distribution of |s + n' + n| where m = |s + n'|. The noise is
+    keyed by the bytes of each signal: the same in every batch.
+
+    Args:
+        signals: any unit.
+        sigma: of the noise in each real channel, of the signals' unit; 0: as it is.
+        is_magnitude: of complex signals.
+    """
+    rows = np.flatnonzero(sigma > 0)
+    out = signals.copy()
+    if not rows.size:
+        return out
+    chosen = np.ascontiguousarray(signals[rows])
+    digests = (hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in chosen)
+    numbers = np.frombuffer(b"".join(digests), np.uint64) >> np.uint64(1)  # below 2^63
+    keys = random.Keys(0, "noise limit", numbers)
+    noise = random.normal(keys["noise"], (2, signals.shape[1])) * sigma[rows, None, None]
+    noisy = chosen + noise[:, 0]
+    out[rows] = np.hypot(noisy, noise[:, 1]) if is_magnitude else noisy
+    return out
