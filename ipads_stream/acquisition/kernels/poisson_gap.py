@@ -132,8 +132,9 @@ def fill(words, counts, weight, table, mask):
                 following += 1
             if sample[slot] >= 0:
                 for i in range(points):
-                    row = int(min(scale[slot] * weight[i], LARGEST) * CELLS)
-                    rows[slot, i] = row << BITS
+                    # By 32 bits: not every processor turns several doubles into 64 at once.
+                    row = np.int32(min(scale[slot] * weight[i], LARGEST) * CELLS)
+                    rows[slot, i] = np.uint32(row) << np.uint32(BITS)
                 marks[slot] = False
                 at[slot] = slot * points
                 place[slot] = slot * points + shift[slot]
