@@ -177,11 +177,12 @@ def preview(overrides: Sequence[str]) -> int:
             pictures = preview_sequence(sequence, output)
         paths = [preview_page(name, pictures, output), *pictures]
     else:
-        from ipads_stream.preview.system import preview_system
+        from ipads_stream.preview.system import check_preview, preview_system
         from ipads_stream.stream.stream import Stream
 
         system = build_system(config, config["trusted"])
         stream = Stream(system, seed=config["seed"], device=config["device"], threads=0)
+        check_preview(stream, config["samples"])
         output = Path(config["output"] or f"runs/preview-{file_name(system.name)}")
         paths = preview_system(stream, output, config["samples"], config["progress"])
     print(*paths, sep="\n")
@@ -242,29 +243,27 @@ def fit_prior(overrides: Sequence[str]) -> int:
 
 def freeze(overrides: Sequence[str]) -> int:
     from ipads_stream.config import build_system
+    from ipads_stream.stream.freeze import check_freeze
     from ipads_stream.stream.freeze import freeze as freeze_stream
-    from ipads_stream.stream.request import check_request
     from ipads_stream.stream.stream import Stream
 
     config = _compose("freeze", overrides)
     settings = {key: config[key] for key in ("seed", "split", "batch_size", "device")}
     stream = Stream(build_system(config, config["trusted"]), threads=0, **settings)
-    check_request(stream)
     path, num_samples, bar = config["path"], config["num_samples"], sys.stderr.isatty()
+    check_freeze(stream, path, num_samples)
     print(freeze_stream(stream, path, num_samples, fmt=config["format"], bar=bar))
     return OK
 
 
 def bench(overrides: Sequence[str]) -> int:
     from ipads_stream.config import build_system
-    from ipads_stream.stream.bench import measure, table, write
-    from ipads_stream.stream.request import check_request
-    from ipads_stream.stream.stream import Stream
+    from ipads_stream.stream.bench import check_bench, measure, table, write
 
     config = _compose("bench", overrides)
     settings = {key: config[key] for key in ("batch_size", "threads", "seconds", "device")}
-    system, size = build_system(config, config["trusted"]), config["batch_size"]
-    check_request(Stream(system, batch_size=size, threads=config["threads"], device="cpu"))
+    system = build_system(config, config["trusted"])
+    check_bench(system, **settings)
     rows = measure(system, **settings)
     print(table(rows))
     if config["out"]:

@@ -3,12 +3,15 @@
 JSON has neither infinity nor NaN: they stand there as YAML writes them, ".inf", "-.inf" and ".nan".
 """
 
+import gzip
 import json
 import math
 import mmap
 import os
 import re
+import struct
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +22,7 @@ import numpy as np
 from ipads_stream.core.errors import ConfigError
 
 PACKED = 1032  # bytes that one byte of deflate's stands for at most
+NIFTI_HEAD, MOST_EXTENSIONS = 540, 1 << 26  # bytes
 DEPTH, THINGS = 100, 1_000_000  # of plain data that somebody else may have written
 WORDS = {".inf": math.inf, "-.inf": -math.inf, ".nan": math.nan}
 
@@ -54,6 +58,48 @@ def check_declared(key: str, path: Path, num_bytes: int, *, is_packed: bool) -> 
         allowed = f"a file that can hold the {num_bytes / 1e9:.3g} GB of its header"
         raise ConfigError(key, str(path), allowed)
     check_memory(key, str(path), num_bytes)
+
+
+def check_size(key: str, path: Path) -> None:
+    """Raises ConfigError of a file that memory cannot hold, as a sparse one is."""
+    check_memory(key, str(path), path.stat().st_size)
+
+
+def check_nifti(key: str, path: Path) -> None:
+    """Raises ConfigError of a NIfTI file whose header puts the voxels far behind itself: what lies
+    between is read whole, and of a compressed file may be a thousand times as long as the file."""
+    opened = gzip.open if path.suffix == ".gz" else Path.open
+    try:
+        with opened(path, "rb") as file:
+            head = file.read(NIFTI_HEAD)
+        for order in "<>":
+            for size, place, kind in ((348, 108, "f"), (540, 168, "q")):
+                if head[:4] == struct.pack(f"{order}i", size):
+                    (offset,) = struct.unpack_from(order + kind, head, place)
+                    if not offset <= MOST_EXTENSIONS:
+                        allowed = f"voxels within {MOST_EXTENSIONS} bytes of its header"
+                        raise ConfigError(key, str(path), allowed)
+    except (OSError, EOFError, struct.error, zlib.error) as error:
+        raise ConfigError(key, str(path), f"a whole NIfTI file ({error})") from error
+
+
+def h5_numbers(dataset: Any) -> Any:
+    """A data set of HDF5 as given, once it is known to be no bomb.
+
+    Raises:
+        ValueError: no data set, one of other files, or one that declares more than its file can
+            hold or than memory can take.
+    """
+    if not hasattr(dataset, "id") or not hasattr(dataset, "nbytes"):
+        raise ValueError(f"{getattr(dataset, 'name', dataset)}: not a data set")
+    if dataset.external or dataset.is_virtual:
+        raise ValueError(f"{dataset.name}: its numbers lie in another file")
+    held = PACKED * dataset.id.get_storage_size()
+    if dataset.nbytes > min(held, free_memory()):
+        raise ValueError(
+            f"{dataset.name}: declares {dataset.nbytes / 1e9:.3g} GB and cannot hold it"
+        )
+    return dataset
 
 
 def load_npy(path: Path) -> np.ndarray:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ipads_stream.core.errors import ConfigError
-from ipads_stream.core.files import check_declared, from_json
+from ipads_stream.core.files import check_declared, check_nifti, from_json
 from ipads_stream.data.phase import UNITS, in_radians
 from ipads_stream.data.raw import read_npy
 
@@ -196,6 +196,7 @@ def _read(path: Path) -> tuple[np.ndarray, Any, np.ndarray]:
         return values, None, np.eye(4)
     import nibabel
 
+    check_nifti("data", path)
     try:
         image: Any = nibabel.load(path)
         num_bytes = math.prod(image.shape) * image.get_data_dtype().itemsize

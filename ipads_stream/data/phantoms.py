@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ipads_stream.core.files import h5_numbers
 from ipads_stream.physics.bloch.phantom import Phantom
 
 MOST_NUMBERS = 250_000_000  # of a data set, 2 GB in float64
@@ -53,7 +54,7 @@ def _phantom(position: Any, M0: Any, T1: Any, T2: Any, T2s: Any, omega: Any) -> 
 
 
 def _numbers(dataset: Any) -> np.ndarray:
-    if not hasattr(dataset, "size") or dataset.size > MOST_NUMBERS:
+    if h5_numbers(dataset).size > MOST_NUMBERS:
         raise ValueError(f"{dataset.name}: a data set of at most {MOST_NUMBERS} numbers is allowed")
     return np.asarray(dataset[...], np.float64)
 

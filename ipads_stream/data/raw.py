@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Complex64
 
 from ipads_stream.core.errors import ConfigError
-from ipads_stream.core.files import load_npy
+from ipads_stream.core.files import check_size, load_npy
 
 FIDS = "complex signals in a file .npy, (points,) or (rows, points), or .txt of two columns"
 KSPACE = "complex k-space (C, X, Y[, Z]) in a file .npy or .cfl"
@@ -32,6 +32,7 @@ def read_fids(path: Path) -> Complex64[np.ndarray, "rows points"]:
     if path.suffix == ".npy":
         values = read_npy(path)
     else:
+        check_size("data", path)
         try:
             lines = path.read_text(encoding="utf-8").replace(",", " ").splitlines()
             numbers = [line.partition("#")[0].split() for line in lines]
@@ -80,6 +81,7 @@ def _read_cfl(path: Path) -> np.ndarray:
     try:
         lines = [line for line in header.read_text().splitlines() if not line.startswith("#")]
         sides = [int(word) for word in lines[0].split()]
+        check_size("data", path)
         values = np.fromfile(path, np.complex64)
     except (OSError, ValueError, IndexError) as error:
         raise ConfigError("data", str(header), f"the dimensions of the .cfl ({error})") from error

@@ -13,7 +13,7 @@ from scipy.special import ndtr
 
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.fields import choice, keep, ruled, whole
-from ipads_stream.core.files import check_declared, load_npy
+from ipads_stream.core.files import check_declared, check_nifti, load_npy
 from ipads_stream.distributions.arguments import OPTIONAL_REAL, Real
 from ipads_stream.distributions.tabulated import Tabulated, tabulate
 from ipads_stream.distributions.univariate import Interval, Values, Vector
@@ -227,6 +227,7 @@ def _read_nifti(path: str) -> Values:
         import nibabel
     except ModuleNotFoundError:
         raise ConfigError("path", path, "a CSV or NPY file; NIfTI needs nibabel") from None
+    check_nifti("path", Path(path))
     try:
         image: Any = nibabel.load(path)
         num_bytes = math.prod(image.shape) * image.get_data_dtype().itemsize

@@ -17,6 +17,7 @@ from ipads_stream.core.quantity import Quantity
 from ipads_stream.core.sample import Arrays, Sample
 from ipads_stream.evaluation.tasks import Condition, Task, task_of
 from ipads_stream.report.figures import NETWORK as NETWORK
+from ipads_stream.stream.estimate import duration
 from ipads_stream.stream.stream import Stream
 from ipads_stream.systems import System
 from ipads_stream.systems.base import Bounded
@@ -106,13 +107,6 @@ def seconds_per_sample(method: Method, inputs: Mapping[str, np.ndarray]) -> floa
         if taken >= LONG_ENOUGH or count == most:
             return taken / count
         count = min(most, 8 * count)
-
-
-def duration(seconds: float) -> str:
-    """Such as "90 s" or "12 min"."""
-    if seconds < 100:
-        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,12 +18,13 @@ from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.files import json_text, write_text
 from ipads_stream.core.trust import imported
 from ipads_stream.evaluation import comparison as comparing
-from ipads_stream.evaluation.comparison import Compared, Findings, affordable, duration, on_host
+from ipads_stream.evaluation.comparison import Compared, Findings, affordable, on_host
 from ipads_stream.evaluation.familiar import expected
 from ipads_stream.evaluation.statistics import plain
 from ipads_stream.evaluation.tasks import Condition, Settings, Task, task_of
 from ipads_stream.report.curves import training_curves
 from ipads_stream.report.page import Section, present
+from ipads_stream.stream.estimate import Needs, check_needs, duration, sample_costs
 from ipads_stream.stream.replay import digest, read_log
 from ipads_stream.systems import System
 
@@ -140,6 +141,7 @@ def compared(
 ) -> tuple[Findings, list[str]]:
     """All methods on the samples of every condition, and notes; says first how long it takes."""
     first, samples = conditions[0].system, settings.samples
+    check_memory_of(first, methods, samples, len(conditions), task.at_once(first))
     tried = min(samples, TRIED, task.at_once(first))
     sys.stderr.write(f"Trying {len(methods)} methods on a few samples\n")
     sample = comparing.draw(first, samples=tried, seed=0, split="validation", at_once=tried)
@@ -169,6 +171,20 @@ def compared(
     if notes and settings.subset == "quick":
         notes.append("Slow methods get more time with subset=full.")
     return findings, notes
+
+
+def check_memory_of(
+    system: System, methods: Mapping[str, Method], samples: int, conditions: int, at_once: int
+) -> None:
+    """ConfigError, by samples, where a test set and the estimates of all methods do not fit."""
+    if (costs := sample_costs(system)) is None:
+        return
+    targets = costs.tried.targets.values()
+    answer = sum(x.nbytes for x in targets) / len(costs.tried)
+    # Truths and estimates are kept in units of their own, some in double precision.
+    held = samples * conditions * (costs.kept + 2 * answer * (1 + len(methods)))
+    needs = Needs(memory=held + costs.batch(min(samples, max(at_once, 1))))
+    check_needs(needs, "samples", samples)
 
 
 def _on_the_same_samples(

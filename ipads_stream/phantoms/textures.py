@@ -19,6 +19,7 @@ from ipads_stream.core import random
 from ipads_stream.core.backend import fused, kept, namespace
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.fields import whole
+from ipads_stream.core.files import check_declared
 from ipads_stream.core.random import Keys
 from ipads_stream.distributions import Distribution, Uniform
 from ipads_stream.distributions.parameters import check_each, parameter
@@ -221,6 +222,7 @@ def mixed(shares: Float[Any, "B K ..."], textures: Float[Any, "B K ..."]) -> Map
 @lru_cache(maxsize=4)
 def _read_images(folder: str) -> Pyramid:
     """The grey images of a folder with their reductions, read once per process."""
+    import PIL.Image
     from matplotlib.image import imread
 
     paths = [p for p in sorted(Path(folder).glob("*")) if p.suffix.lower() in SUFFIXES]
@@ -228,7 +230,15 @@ def _read_images(folder: str) -> Pyramid:
         raise ConfigError("folder", folder, f"a folder of images ({', '.join(SUFFIXES)})")
     images = []
     for path in paths:
-        image = np.asarray(imread(path))
+        try:
+            with PIL.Image.open(path) as header:
+                num_bytes = math.prod(header.size) * len(header.getbands())
+            check_declared("folder", path, num_bytes, is_packed=True)
+            image = np.asarray(imread(path))
+        except ConfigError:
+            raise
+        except Exception as error:  # foreign bytes make these parsers fail in many ways
+            raise ConfigError("folder", str(path), f"a whole image ({error})") from error
         image = image * (255.0 if image.dtype.kind == "f" else 255.0 / np.iinfo(image.dtype).max)
         if image.ndim == 3:  # luminance of ITU-R BT.601
             image = image[..., :3] @ [0.299, 0.587, 0.114] if image.shape[2] >= 3 else image[..., 0]

@@ -18,12 +18,14 @@ from ipads_stream.preview.parameters import Drawn, drawn_parameters, nested_dist
 from ipads_stream.preview.phantoms import template_gallery
 from ipads_stream.report.galleries import Labels
 from ipads_stream.report.signals import mask_picture, on_host, sample_gallery
+from ipads_stream.stream.estimate import Needs, check_needs, peak_of, sample_costs
 from ipads_stream.stream.stream import Stream
 
 GALLERY = {"voxel": 9, "slice": 4, "volume": 3}  # samples in a gallery, where not SIGNALS
 SIGNALS = 6
 SCHEDULES = 400
 PAGE = 15  # histograms of what is no parameter of a sample, in one picture
+TRIED = 64  # draws that tell what more of them take
 COURSE = 400  # samples behind quantiles that are of draws
 
 
@@ -90,6 +92,20 @@ def preview_system(
         mask = _samples(stream, at, max(SIGNALS, min(samples, SCHEDULES))).inputs["mask"]
         paths.append(mask_picture(np.asarray(mask, dtype=np.bool_), output / "masks.png"))
     return [preview_page(f"What {system.name} generates", paths, output, system), *paths]
+
+
+def check_preview(stream: Stream, samples: Any) -> None:
+    """ConfigError, by name, of more draws or samples than memory can hold."""
+    Whole(low=1)("samples", samples)
+    system = stream.system
+    if (costs := sample_costs(system, seed=stream.seed, device=stream.device)) is None:
+        return
+    shown = max(GALLERY.get(Labels.of(system).kind or "", SIGNALS), SIGNALS)
+    check_needs(Needs(memory=costs.batch(shown)), "system", system.name, device=stream.device)
+    with peak_of("cpu") as peak:
+        system.draw(_keys(stream, TRIED), np.full(TRIED, np.inf))
+    # The draws of both ends of a curriculum, and what the pictures sort and bin.
+    check_needs(Needs(memory=3 * samples * peak[0] / TRIED), "samples", samples)
 
 
 def _keys(stream: Stream, count: int) -> Keys:

@@ -22,6 +22,7 @@ from ipads_stream.sequences.fisp_fingerprint import sine_lobes
 COLUMNS = {"FA": math.pi / 180, "PH": math.pi / 180, "TR": 1e-3, "TE": 1e-3}  # degrees, ms
 FORMATS = {".yaml": "YAML", ".yml": "YAML", ".csv": "CSV", ".mat": "a MATLAB file of version 5"}
 EPI_FRAMES = 25
+MOST_YAML = 1 << 22
 
 
 class Frames(NamedTuple):
@@ -233,6 +234,8 @@ def _content(path: Path) -> Any:
     if suffix in (".yaml", ".yml"):
         import yaml
 
+        if path.stat().st_size > MOST_YAML:
+            raise ConfigError("path", str(path), f"at most {MOST_YAML} bytes of YAML")
         return bounded(yaml.safe_load(path.read_text()))  # aliases counted: arrays copy them
     if suffix == ".mat":
         from scipy.io import loadmat, whosmat

@@ -15,12 +15,34 @@ import numpy as np
 from ipads_stream import __version__
 from ipads_stream.core.fields import Number
 from ipads_stream.core.files import json_text, write_text
+from ipads_stream.stream.estimate import Needs, check_needs, check_threads, sample_costs
 from ipads_stream.stream.freeze import Frozen, freeze
 from ipads_stream.stream.produce import produce
 from ipads_stream.stream.stream import Stream
 from ipads_stream.systems import System
 
 STORED = 4096  # samples of the stored sets that are read
+STORED_AT_ONCE = 512
+
+
+def check_bench(
+    system: System, *, batch_size: int, threads: int, seconds: float, device: str
+) -> None:
+    """ConfigError, by name, of more threads than help, batches that memory cannot hold, or stored
+    sets that the disk cannot; arguments as of :func:`measure`."""
+    stream = Stream(system, batch_size=batch_size, threads=threads, device=device)
+    check_threads(stream)
+    if (costs := sample_costs(system, device=stream.device)) is None:
+        return
+    batches = Needs(memory=costs.streamed(stream) + stream.batch_size * costs.kept)
+    check_needs(batches, "batch_size", batch_size, device=stream.device)
+    rows, sets = 5, 2
+    sets_made = Needs(
+        memory=costs.batch(STORED_AT_ONCE),
+        disk=sets * STORED * costs.kept,
+        seconds=rows * seconds + sets * STORED * costs.seconds,
+    )
+    check_needs(sets_made, "system", system.name, folder=Path(tempfile.gettempdir()))
 
 
 def measure(
@@ -38,7 +60,7 @@ def measure(
         f"generate, {threads} producer threads": _mean(ahead, seconds),
         "hand-over of a ready batch": hand_over(inline.batch(0), seconds),
     }
-    stored = Stream(system, batch_size=512, device="cpu", threads=0)
+    stored = Stream(system, batch_size=STORED_AT_ONCE, device="cpu", threads=0)
     with tempfile.TemporaryDirectory() as folder:
         for fmt, name in (("npy", "memory-mapped NumPy"), ("hdf5", "HDF5")):
             frozen = Frozen(freeze(stored, Path(folder) / fmt, STORED, fmt=fmt))

@@ -23,11 +23,12 @@ from ipads_stream.core.backend import is_torch
 from ipads_stream.core.description import describe
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.fields import Choice, Whole
-from ipads_stream.core.files import bounded, from_json, json_text
+from ipads_stream.core.files import bounded, from_json, h5_numbers, json_text
 from ipads_stream.core.random import Keys
 from ipads_stream.core.sample import GROUPS, Arrays, Sample
 from ipads_stream.core.units import UNITS, dimension
 from ipads_stream.distributions.parameters import rules_of
+from ipads_stream.stream.estimate import Needs, check_needs, sample_costs
 from ipads_stream.stream.stream import Stream
 from ipads_stream.systems import ParametricSystem, Quantified, System
 
@@ -88,6 +89,21 @@ def freeze(
             shutil.rmtree(partial)
         partial.unlink(missing_ok=True)
     return path
+
+
+def check_freeze(stream: Stream, path: str | Path, num_samples: int) -> None:
+    """ConfigError, by name, of a set that the disk cannot hold or batches that memory cannot; says
+    what a large one takes."""
+    Whole(low=1)("num_samples", num_samples)
+    if (costs := sample_costs(stream.system, seed=stream.seed, device=stream.device)) is None:
+        return
+    size = min(stream.batch_size, num_samples)
+    check_needs(
+        Needs(memory=costs.streamed(stream, size)),
+        "batch_size", stream.batch_size, device=stream.device,
+    )  # fmt: skip
+    whole = Needs(disk=num_samples * (costs.kept + 5), seconds=num_samples * costs.seconds)
+    check_needs(whole, "num_samples", num_samples, folder=Path(path).parent)
 
 
 def _arrays_of(sample: Sample) -> dict[str, np.ndarray]:
@@ -277,4 +293,4 @@ def _opened(path: Path) -> tuple[dict[str, Any], Callable[[str], Any]]:
         raise ConfigError("manifest_hash", manifest.get("manifest_hash"), "the manifest's own hash")
     if path.is_dir():
         return manifest, lambda name: np.load(path / f"{name}.npy", mmap_mode="r")
-    return manifest, file.__getitem__
+    return manifest, lambda name: h5_numbers(file[name])

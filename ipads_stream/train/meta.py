@@ -151,6 +151,10 @@ class Meta(Supervised):
             if self.adapted != ("*",):
                 raise ConfigError("adapted", self.adapted, '["*"]: Reptile trains what it adapts')
 
+    @property
+    def passes(self) -> int:
+        return 1 + self.inner_steps if self.second_order else 1
+
     def streams(self, system: System, make: MakeStream) -> Streams:
         try:
             episodes = Episodes(system=system, samples=self.task_size, shared=self.shared)

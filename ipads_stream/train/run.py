@@ -17,10 +17,11 @@ from filelock import FileLock, Timeout
 from ipads_stream.core.description import flat
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.files import from_json, json_text, write_text
-from ipads_stream.stream.request import check_request
+from ipads_stream.stream.estimate import check_threads
 from ipads_stream.stream.stream import Stream
 from ipads_stream.systems import System
 from ipads_stream.train import tracker
+from ipads_stream.train.estimate import check_run
 from ipads_stream.train.supervised import Supervised
 from ipads_stream.train.transfer import Transfer
 
@@ -46,8 +47,8 @@ class Run:
 
 def train_run(run: Run) -> tuple[bool, Path]:
     """Trains as configured: whether the budget was used up, and the folder of the run; ConfigError
-    of a folder that holds another run or that another process trains in, or a checkpoint that does
-    not fit."""
+    of a folder that holds another run or that another process trains in, of a checkpoint or of
+    requests that do not fit."""
     config, system = run.config, run.system
     output = _folder(config, system.name, run.trainer.processes)
     stream, validation = _streams(run)
@@ -58,6 +59,7 @@ def train_run(run: Run) -> tuple[bool, Path]:
     with torch.random.fork_rng(devices=[]):  # weights follow the seed, the global state stays
         torch.manual_seed(config["seed"])
         net, loss = run.build_net(), run.build_loss()
+        check_run(run.trainer, (stream, validation), run.system, net, loss, config, output)
     open_loggers = partial(tracker.loggers, logger, config, output)
     with _begun(output, config):
         finished = run.trainer.fit(
@@ -89,7 +91,7 @@ def _streams(run: Run) -> tuple[Stream, Stream]:
         try:
             seed, device = config["seed"], own or config["device"]
             stream = Stream(system, seed=seed, split=split, device=device, **(settings | changes))
-            check_request(stream)
+            check_threads(stream)
             return stream
         except ConfigError as error:
             is_of_stream = error.key in settings or (own and error.key == "device")

@@ -86,6 +86,11 @@ class Supervised:
         """That train together, on all nodes."""
         return placement(self.devices).processes
 
+    @property
+    def passes(self) -> int:
+        """Of a sample through the network in one step, all kept for its gradient."""
+        return 1
+
     def streams(self, system: System, make: MakeStream) -> Streams:
         """The stream to train on, and the held-out one.
 
@@ -140,7 +145,7 @@ class Supervised:
         if stream.batch_size % place.processes:
             allowed = f"a divisor of stream.batch_size={stream.batch_size}"
             raise ConfigError("trainer.devices", place.processes, allowed)
-        steps = self._steps(stream.batch_size)
+        steps = self.steps(stream.batch_size)
         if resume is not None:
             before = read_checkpoint(resume)
             self._check_budget(before, stream.batch_size)
@@ -221,7 +226,7 @@ class Supervised:
 
     def is_used_up(self, before: dict[str, Any], batch_size: int) -> bool:
         """Whether the run of a checkpoint has had its budget."""
-        steps = self._steps(batch_size)
+        steps = self.steps(batch_size)
         by_time = self.max_time is not None and before["elapsed"] >= self.max_time
         return by_time or (steps is not None and before["steps"] >= steps)
 
@@ -229,14 +234,15 @@ class Supervised:
         """Refuses a budget that the run has already used up."""
         if not self.is_used_up(before, batch_size):
             return
-        steps, done = self._steps(batch_size), before["steps"]
+        steps, done = self.steps(batch_size), before["steps"]
         if steps is not None and done >= steps:
             allowed = f"more than the {done} steps that the run has; raise it to go on"
             raise ConfigError("trainer.max_steps", steps, allowed)
         allowed = f"more than the {before['elapsed']:.0f} s that the run has; raise it to go on"
         raise ConfigError("trainer.max_time", self.max_time, allowed)
 
-    def _steps(self, batch_size: int) -> int | None:
+    def steps(self, batch_size: int) -> int | None:
+        """Of the budget, with batches of this size; None: time alone bounds it."""
         by_samples = None if self.max_samples is None else -(-self.max_samples // batch_size)
         limits = [limit for limit in (self.max_steps, by_samples) if limit is not None]
         return min(limits, default=None)

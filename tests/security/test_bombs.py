@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
+import json
 import resource
 import struct
 import zipfile
 import zlib
 
+import h5py
 import nibabel
 import numpy as np
 import pytest
 import yaml
 
+from ipads_stream import Frozen
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.data.images import read_images
-from ipads_stream.data.planes.formats import read_arrays
+from ipads_stream.data.phantoms import read_phantom
+from ipads_stream.data.planes.formats import (
+    read_arrays,
+    read_bruker,
+    read_nmrpipe,
+    read_varian,
+)
 from ipads_stream.data.planes.recording import UnusableData
 from ipads_stream.data.raw import read_fids, read_kspace
 from ipads_stream.distributions import Empirical
+from ipads_stream.phantoms.textures import _read_images
 from ipads_stream.sequences.fingerprint_schedules import read_schedule
 
 HUGE = 1 << 40
@@ -166,6 +177,130 @@ def test_aliases_of_a_schedule(tmp_path):
     assert yaml.safe_load(path.read_text())  # it is small as long as nobody copies it
     with pytest.raises(ConfigError, match="things"):
         read_schedule(path)
+
+
+def _phantom(path, size, **options):
+    """Of KomaMRI, of so many spins, in few bytes."""
+    with h5py.File(path, "w") as file:
+        file.create_dataset("position/x", (size,), "<f8", **options)
+        file.create_group("contrast")
+    return path
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"chunks": (1 << 16,)}, {"chunks": (1 << 16,), "compression": "gzip"}],
+    ids=["never written", "chunks", "compressed"],
+)
+def test_hdf5_declares_more_than_it_holds(options, tmp_path):
+    with pytest.raises(ValueError, match=r"declares 1\.6 GB"):
+        read_phantom(_phantom(tmp_path / "x.phantom", 200_000_000, **options))
+
+
+def test_hdf5_of_other_files_and_kinds(tmp_path):
+    np.arange(8.0).tofile(tmp_path / "other.bin")
+    external = [(str(tmp_path / "other.bin"), 0, 64)]
+    with pytest.raises(ValueError, match="another file"):
+        read_phantom(_phantom(tmp_path / "x.phantom", 8, external=external))
+    with h5py.File(tmp_path / "y.phantom", "w") as file:
+        file["position/x"] = np.array(["a", "b"], dtype=object)
+        file.create_group("contrast")
+    with pytest.raises(ValueError, match="cannot be read as a phantom"):
+        read_phantom(tmp_path / "y.phantom")
+    with h5py.File(tmp_path / "z.phantom", "w") as file:
+        file.create_group("position/x/values")
+        file.create_group("contrast")
+    with pytest.raises(ValueError, match="not a data set"):
+        read_phantom(tmp_path / "z.phantom")
+
+
+def test_a_frozen_set_in_hdf5_that_lies(tmp_path):
+    body = {"system": "x", "config": {}, "config_hash": "", "num_samples": 1,
+            "arrays": {"params.x": {"dtype": "<f8", "shape": [1, HUGE], "sha256": ""}}}  # fmt: skip
+    text = json.dumps(body, sort_keys=True).encode()
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file.create_dataset("params.x", (1, HUGE), "<f8", chunks=(1, 1024))
+        manifest = body | {"manifest_hash": hashlib.sha256(text).hexdigest()}
+        file.attrs["manifest"] = json.dumps(manifest)
+    with pytest.raises(ConfigError, match="declares"):
+        Frozen(tmp_path / "x.h5")
+
+
+def _sparse(path, size):
+    """A file of this length that takes no room on the disk."""
+    with path.open("wb") as file:
+        file.truncate(size)
+    return path
+
+
+def test_files_larger_than_memory(tmp_path):
+    (tmp_path / "x.hdr").write_text(f"# Dimensions\n{HUGE} 1 1 1\n")
+    for reader, name in ((read_kspace, "x.cfl"), (read_fids, "x.txt"), (read_nmrpipe, "x.fid")):
+        with pytest.raises(ConfigError, match="free"):
+            reader(_sparse(tmp_path / name, 8 * HUGE))
+    bruker = tmp_path / "bruker"
+    bruker.mkdir()
+    _sparse(bruker / "ser", 8 * HUGE)
+    (bruker / "acqus").touch()
+    (bruker / "acqu2s").touch()
+    with pytest.raises(ConfigError, match="free"):
+        read_bruker(bruker)
+
+
+@pytest.mark.parametrize(
+    "words", ["999999999 9", "-4 -4 1 1", "", "x", "9" * 5000, "0 1 1 1"], ids=range(6)
+)
+def test_cfl_headers(words, tmp_path):
+    (tmp_path / "x.hdr").write_text(f"# Dimensions\n{words}\n")
+    np.ones(16, np.complex64).tofile(tmp_path / "x.cfl")
+    with pytest.raises(ConfigError):
+        read_kspace(tmp_path / "x.cfl")
+
+
+def test_varian_headers(tmp_path):
+    (tmp_path / "procpar").write_text("")
+    for sizes in ((1, 1 << 17, 1 << 17, 4, 4 << 17, 0), (1, 4, 4, -4, 16, 64), (1, 4, 4, 4, 0, 64)):
+        (tmp_path / "fid").write_bytes(struct.pack(">6i", *sizes) + bytes(200))
+        with pytest.raises(UnusableData, match="shorter than its header"):
+            read_varian(tmp_path)
+
+
+def test_extensions_of_a_nifti_file(tmp_path):
+    """Of a compressed file of kilobytes, hundreds of megabytes would be read before a voxel."""
+    size = 1 << 29
+    extension = struct.pack("<4B2i", 1, 0, 0, 0, size - 352, 4)
+    raw = _header(vox_offset=(float(size),))[:348] + extension
+    with gzip.open(tmp_path / "x.nii.gz", "wb", compresslevel=1) as file:
+        file.write(raw + bytes(1 << 20))
+    for reader in (read_images, lambda x: Empirical(path=str(x))):
+        with pytest.raises(ConfigError, match="bytes of its header"):
+            reader(tmp_path / "x.nii.gz")
+
+
+def test_images_that_lie_or_are_none(tmp_path):
+    head = b"\x89PNG\r\n\x1a\n"
+    field = struct.pack(">4sIIBBBBB", b"IHDR", 1 << 16, 1 << 16, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + field + struct.pack(">I", zlib.crc32(field))
+    for content in (head + chunk, b"", b"nonsense", head):
+        (tmp_path / "x.png").write_bytes(content)
+        with pytest.raises(ConfigError, match=r"x\.png"):
+            _read_images(str(tmp_path))
+
+
+def test_a_mat_file_whose_cells_lie(tmp_path):
+    inner = struct.pack("<IIII", 6, 8, 1, 0) + struct.pack("<IIii", 5, 8, 1 << 15, 1 << 15)
+    inner += struct.pack("<II", 1, 0)
+    outer = struct.pack("<IIII", 6, 8, 1, 0) + struct.pack("<IIii", 5, 8, 1, 1)
+    outer += struct.pack("<II4s4x", 1, 1, b"a") + struct.pack("<II", 14, len(inner)) + inner
+    element = struct.pack("<II", 14, len(outer)) + outer
+    (tmp_path / "x.mat").write_bytes(_mat(element, compressed=False))
+    with pytest.raises((ConfigError, UnusableData)):
+        read_arrays(tmp_path / "x.mat", None)
+
+
+def test_a_schedule_of_megabytes(tmp_path):
+    with pytest.raises(ConfigError, match="bytes of YAML"):
+        read_schedule(_sparse(tmp_path / "x.yaml", 1 << 30))
 
 
 def test_sound_files_are_read(tmp_path):

@@ -25,7 +25,6 @@ REFUSED = [
     ("deepspio", "flip=1e9", "flip"),
     ("deepspio", "chi_ppm=1e18", "chi_ppm"),
     ("deepspio", "relaxivity=1e18", "relaxivity"),
-    ("deepspio", "concentration=0", "concentration"),
     ("deepspio", "spacing=[2,2,200]", "spacing"),
     ("deepspio", "time_bandwidth=1e9", "time_bandwidth"),
     ("anncest", "B0=1e18", "B0"),

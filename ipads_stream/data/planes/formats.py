@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ipads_stream.core.errors import ConfigError
-from ipads_stream.core.files import check_declared, load_npy
+from ipads_stream.core.files import check_declared, check_size, load_npy
 from ipads_stream.data.planes.gate import NON_UNIFORM
 from ipads_stream.data.planes.recording import (
     PROCESSED,
@@ -47,6 +47,7 @@ def read_nmrpipe(path: Path) -> Recording:
     """
     import nmrglue
 
+    check_size("data", path)
     if path.stat().st_size <= 2048:
         raise UnusableData("an NMRPipe header without data points; copy the file again")
     with warnings.catch_warnings():
@@ -99,6 +100,7 @@ def read_bruker(path: Path) -> Recording:
     for fault, is_so in faults.items():
         if is_so:
             raise UnusableData(fault)
+    check_size("data", path / "ser")
     if (path / "ser").stat().st_size == 0:
         raise UnusableData("the ser file is empty; copy it again")
     with warnings.catch_warnings():

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ipads_stream.core.files import check_size
 from ipads_stream.data.planes.gate import NON_UNIFORM, PARTS
 from ipads_stream.data.planes.recording import Axis, Recording, UnusableData, measured_axis
 
@@ -29,8 +30,9 @@ def read_varian(path: Path) -> Recording:
 
     if not (path / "fid").exists() or (path / "fid").stat().st_size == 0:
         raise UnusableData("the fid file is missing or empty; copy it too")
-    sizes = np.fromfile(path / "fid", ">i4", 6)  # blocks, traces, points, then bytes: ..., block
-    if sizes.size < 6 or (path / "fid").stat().st_size < 32 + int(sizes[0]) * int(sizes[5]):
+    check_size("data", path / "fid")
+    sizes = np.fromfile(path / "fid", ">i4", 6).tolist()  # ..., bytes of a number, trace, block
+    if len(sizes) < 6 or not _holds((path / "fid").stat().st_size - 32, *sizes):
         raise UnusableData("the fid file is shorter than its header says; copy it again")
     try:
         parameters = nmrglue.varian.read_procpar(str(path / "procpar"))
@@ -66,6 +68,13 @@ def read_varian(path: Path) -> Recording:
             "one: compare a known peak; reverse_indirect=true mirrors it.",
         ),
     )
+
+
+def _holds(held: int, blocks: int, traces: int, points: int, item: int, *sizes: int) -> bool:
+    """Whether a Varian file has room for what its header says."""
+    trace, block = sizes
+    is_whole = min(blocks, traces, points, item) > 0 and traces * points * item <= block
+    return is_whole and trace >= points * item and blocks * block <= held
 
 
 def _varian_mode(parameters: dict[str, Any]) -> str:
