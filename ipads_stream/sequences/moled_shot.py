@@ -22,6 +22,7 @@ class MoledShot:
         refocusing_time, centre_time: of the refocusing pulse and of the train's k = 0, s.
         offsets_x, offsets_y: of the echoes, as shares of the sampled extent; None: as there.
         dwell: time between samples, s.
+        acceleration: R; one line of R is sampled.
 
     Raises:
         ConfigError: what the scanner cannot play, by name.
@@ -36,6 +37,7 @@ class MoledShot:
     offsets_x: Listed[float] | None = None
     offsets_y: Listed[float] | None = None
     dwell: float = 12e-6
+    acceleration: int = 1
 
     def __post_init__(self) -> None:
         for name in ("pulse_times", "offsets_x", "offsets_y"):

@@ -12,6 +12,8 @@ REFUSED = [
     ("deepspio", "B0=1e18", "B0"),
     ("deepspio", "TE=100", "TE"),
     ("anncest", "B0=1e18", "B0"),
+    ("oled", "sequence.acceleration=1.5", "acceleration"),
+    ("oled", "sequence.acceleration=3", "acceleration"),
 ]
 
 
