@@ -94,8 +94,8 @@ def cosy() -> str:
 
 `python experiments/cosy_planes.py`. A simulated COSY of dynamic range 300:1, of whose t1 points
 25 % are kept, by one schedule; {sum(counts.values())} cross peaks stand clear of the diagonal and
-of noise. In each class of heights, shares of the tallest point: lost peaks, of which less than half of the
-height is left, + raised ones, which have half as much again.
+of noise. In each class of heights, shares of the tallest point: lost peaks, of which less than half
+of the height is left, + raised ones, which have half as much again.
 
 {table(head, lines)}
 
