@@ -5,6 +5,7 @@ from collections.abc import Sequence as Listed
 from dataclasses import dataclass, fields
 from typing import Any
 
+from ipads_stream.core.description import describe
 from ipads_stream.core.fields import keep
 from ipads_stream.sequences.moled import moled
 from ipads_stream.sequences.sequence import Sequence
@@ -45,6 +46,15 @@ class MoledShot:
             if isinstance(value, list):
                 keep(self, **{name: tuple(value)})
         _ = self.sequence()
+
+    def describe(self) -> dict[str, Any]:
+        """As plain data, without an acceleration of 1, which runs made before there was one lack:
+        their hashes stay what they were."""
+        names = [each.name for each in fields(self)]
+        if self.acceleration == 1:
+            names.remove("acceleration")
+        values = {name: describe(getattr(self, name)) for name in names}
+        return {"_target_": f"{type(self).__module__}.{type(self).__qualname__}", **values}
 
     def sequence(self) -> Sequence:
         """The blocks that are played."""

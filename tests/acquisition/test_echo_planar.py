@@ -12,6 +12,8 @@ from ipads_stream.acquisition.echo_planar import (
     unfolded,
 )
 from ipads_stream.baselines.overlapping_echoes import windowed_log_fit
+from ipads_stream.config import instantiate
+from ipads_stream.core.description import describe
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.evaluation.tasks.quantities import images as images_of_quantities
 from ipads_stream.evaluation.tasks.quantities.images import apply_to_images
@@ -167,6 +169,15 @@ def test_a_file_of_raw_lines_is_mapped(scan, tmp_path, monkeypatch):
     np.testing.assert_array_equal(seen["image"], expected)
     assert "odd and even ones aligned, coils unfolded" in section.paragraphs[0]
     assert (tmp_path / "out" / "scan_T2map.nii.gz").is_file()
+
+
+def test_an_acceleration_is_described_where_there_is_one(scan):
+    system = scan[0]
+    assert describe(system)["sequence"]["acceleration"] == 2
+    assert instantiate(describe(system), "system") == system
+    plain = load_system("oled", ["sequence.matrix=32"])
+    assert "acceleration" not in describe(plain)["sequence"]
+    assert instantiate(describe(plain), "system") == plain
 
 
 BROKEN = {
