@@ -46,6 +46,7 @@ def pages() -> dict[str, str]:
     """All pages by the name of their file, those of what has not been run left out."""
     made = {
         "dlnmr": dlnmr(),
+        "cosy": signal_tables.cosy(),
         "stored_sets": stored_sets(),
         "generation": generation(),
         "kernels": kernels(),
@@ -109,6 +110,7 @@ know the total of iron better than the fit, whose maps are better below 3 mM.
 
 def _title(name: str) -> str:
     titles = {"dlnmr": "`dlnmr`: undersampled signals, simulated and measured",
+              "cosy": "Low cross peaks beside a tall diagonal",
               "stored_sets": "Does an endless stream beat a stored set?",
               "generation": "Rates of generation, simulation and training",
               "kernels": "What the compiler makes of the CUDA texts",

@@ -10,10 +10,12 @@ import numpy as np
 from jaxtyping import Complex64
 
 from ipads_stream.core.errors import ConfigError
-from ipads_stream.core.files import check_size, load_npy
+from ipads_stream.core.files import check_declared, check_size, load_npy
 
 FIDS = "complex signals in a file .npy, (points,) or (rows, points), or .txt of two columns"
 KSPACE = "complex k-space (C, X, Y[, Z]) in a file .npy or .cfl"
+ARRAYS = ("shot", "reference", "calibration")
+SHOT = "complex arrays shot (C, L, S), reference (C, 3, S) and calibration (C, U, V) in a file .npz"
 COIL = 3  # of BART's dimensions: read, phase 1, phase 2, coil, ...
 
 
@@ -66,6 +68,36 @@ def read_kspace(path: Path) -> Complex64[np.ndarray, "C X Y ..."]:
     if not np.isfinite(kspace).all() or not kspace.any():
         raise ConfigError("data", str(path), "finite numbers that are not all 0")
     return kspace.astype(np.complex64)
+
+
+def read_shot(path: Path) -> dict[str, np.ndarray]:
+    """The raw lines of one shot, by name: ``shot``, ``reference`` and ``calibration``, coils first.
+
+    Args:
+        path: ``.npz`` with these three complex arrays of three axes each.
+
+    Raises:
+        ConfigError: under the key ``data``: not such a file, or numbers that are not finite.
+    """
+    if path.suffix != ".npz" or not path.is_file():
+        raise ConfigError("data", str(path), f"{SHOT}, that exists")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            sizes = sum(entry.file_size for entry in archive.zip.infolist())
+            check_declared("data", path, sizes, is_packed=True)
+            arrays = {name: archive[name] for name in ARRAYS if name in archive.files}
+    except ConfigError:
+        raise
+    except Exception as error:  # foreign bytes make this parser fail in many ways
+        raise ConfigError("data", str(path), f"{SHOT} ({error})") from error
+    for name in ARRAYS:
+        values = arrays.get(name)
+        if values is None or not np.iscomplexobj(values) or values.ndim != 3:
+            given = "none" if values is None else f"{values.dtype} of shape {values.shape}"
+            raise ConfigError("data", f"{path.name}, {name}: {given}", SHOT)
+        if not np.isfinite(values).all() or not values.any():
+            raise ConfigError("data", f"{path.name}, {name}", "finite numbers that are not all 0")
+    return {name: values.astype(np.complex64) for name, values in arrays.items()}
 
 
 def read_npy(path: Path) -> np.ndarray:

@@ -42,12 +42,19 @@ class Train:
 
 
 def epi_train(
-    fov: float, matrix: int, dwell: float, scanner: Scanner, *, blip: float | None = None
+    fov: float,
+    matrix: int,
+    dwell: float,
+    scanner: Scanner,
+    *,
+    blip: float | None = None,
+    lines: int | None = None,
 ) -> Train:
     """The readout of an image in ascending lines, 1 / fov or an area ``blip`` (T s/m) apart.
 
-    Odd lines run backwards.
+    Odd lines run backwards. There are ``matrix`` lines, or as many as given.
     """
+    count = matrix if lines is None else lines
     line = encoding.readout(fov, matrix, dwell, scanner)
     spacing, ramp = line.gx.stop, float(line.gx.times[1])
     step = 1 / (GAMMA_BAR_1H * fov) if blip is None else blip
@@ -60,7 +67,7 @@ def epi_train(
     times, heights = np.array([0.0, half, spacing - half, spacing]), np.array([peak, 0, 0, peak])
     between = Gradient(times, heights)
     last, first = Gradient(times[:2], heights[:2]), Gradient(times[2:], heights[2:])
-    blips = [first, *[between] * (matrix - 2), last] if matrix > 1 else [None]
+    blips = [first, *[between] * (count - 2), last] if count > 1 else [None]
     # Backwards, sample matrix - 1 - n must stand where sample n does forwards.
     adc = encoding.ADC(matrix, dwell, round(spacing - line.adc.stop, 9))
     lobes = [(line.gx, line.adc), (line.gx.scaled(-1.0), adc)]
@@ -68,8 +75,8 @@ def epi_train(
     for y, gy in enumerate(blips):
         gx, window = lobes[y % 2]
         blocks.append(Block(spacing, gx=gx, gy=gy, adc=window))
-    centre = (matrix // 2) * spacing + line.centre
-    areas = (-0.5 * line.gx.area, -(matrix // 2) * step)
+    centre = (count // 2) * spacing + line.centre
+    areas = (-0.5 * line.gx.area, -(count // 2) * step)
     return Train(tuple(blocks), areas, centre, spacing)
 
 

@@ -28,6 +28,7 @@ def moled(
     offsets_y: list[float] | None = None,
     crushing: float = 4.0,
     dwell: float = 12e-6,
+    acceleration: int = 1,
     scanner: Scanner = HUMAN,
 ) -> Sequence:
     """Echoes with 2 (refocusing_time - t_n) of T2 decay, one per excitation, apart in k-space.
@@ -45,6 +46,7 @@ def moled(
         offsets_x, offsets_y: of the echoes, as shares of the sampled extent of k-space, between
             -1/2 and 1/2; None: 1/6 in turns of sign, and 3/8, 1/8, -1/8, -3/8.
         crushing: turns of the phase over a pixel by each crusher about the refocusing pulse.
+        acceleration: R; one line of R is sampled, of as many as the matrix has.
 
     Source: echo times 110, 82, 52 and 22 ms and 30 degrees: the review of imaging-physics-based
     data synthesis. Times of the pulses follow from them; offsets and matrix are ours.
@@ -54,10 +56,14 @@ def moled(
     ys = [3 / 8, 1 / 8, -1 / 8, -3 / 8] if offsets_y is None else list(offsets_y)
     _check(times, xs, ys)
     check_size({"matrix": matrix}, matrix, matrix)
+    if acceleration < 1 or (acceleration > 1 and matrix % (2 * acceleration)):
+        allowed = f"1, or a whole number of which twice as much divides matrix={matrix}"
+        raise ConfigError("acceleration", acceleration, allowed)
     excitation = pulses.sinc(flip, scanner, duration=2e-3, time_bandwidth=6.0, apodization=0.46)
     exciting = scanner.block(rf=excitation)
     pulse = encoding.selection(refocusing, None, scanner, use="refocusing")
-    train = epi_train(fov, matrix, dwell, scanner)
+    step = acceleration / (GAMMA_BAR_1H * fov)
+    train = epi_train(fov, matrix, dwell, scanner, blip=step, lines=matrix // acceleration)
     crusher = scanner.block(gz=encoding.crusher(crushing, fov, matrix, None, "crushing", scanner))
     prephase = train.prephase(scanner)
     extent = matrix / (GAMMA_BAR_1H * fov)

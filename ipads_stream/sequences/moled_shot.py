@@ -5,6 +5,7 @@ from collections.abc import Sequence as Listed
 from dataclasses import dataclass, fields
 from typing import Any
 
+from ipads_stream.core.description import describe
 from ipads_stream.core.fields import keep
 from ipads_stream.sequences.moled import moled
 from ipads_stream.sequences.sequence import Sequence
@@ -22,6 +23,7 @@ class MoledShot:
         refocusing_time, centre_time: of the refocusing pulse and of the train's k = 0, s.
         offsets_x, offsets_y: of the echoes, as shares of the sampled extent; None: as there.
         dwell: time between samples, s.
+        acceleration: R; one line of R is sampled.
 
     Raises:
         ConfigError: what the scanner cannot play, by name.
@@ -36,6 +38,7 @@ class MoledShot:
     offsets_x: Listed[float] | None = None
     offsets_y: Listed[float] | None = None
     dwell: float = 12e-6
+    acceleration: int = 1
 
     def __post_init__(self) -> None:
         for name in ("pulse_times", "offsets_x", "offsets_y"):
@@ -43,6 +46,15 @@ class MoledShot:
             if isinstance(value, list):
                 keep(self, **{name: tuple(value)})
         _ = self.sequence()
+
+    def describe(self) -> dict[str, Any]:
+        """As plain data, without an acceleration of 1, which runs made before there was one lack:
+        their hashes stay what they were."""
+        names = [each.name for each in fields(self)]
+        if self.acceleration == 1:
+            names.remove("acceleration")
+        values = {name: describe(getattr(self, name)) for name in names}
+        return {"_target_": f"{type(self).__module__}.{type(self).__qualname__}", **values}
 
     def sequence(self) -> Sequence:
         """The blocks that are played."""

@@ -69,6 +69,16 @@ class Measurable(Protocol):
 
 
 @runtime_checkable
+class Reconstructing(Protocol):
+    """A system that makes its images of the raw lines of a measured shot (data/raw.py).
+
+    ``reconstructed`` gives what ``measured`` takes, (X, Y[, Z], N), of the arrays by name.
+    """
+
+    def reconstructed(self, raw: Mapping[str, np.ndarray]) -> np.ndarray: ...
+
+
+@runtime_checkable
 class Undersampled(Protocol):
     """A system of signals of which some points are measured: inputs ``fid``, ``mask`` (B, N).
 

@@ -6,12 +6,14 @@ relaxation times T1 are choices of this project (conf/system/oled.yaml).
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
+from ipads_stream.acquisition.echo_planar import calibrated, shot_image
 from ipads_stream.core import random
 from ipads_stream.core.backend import fused, kept, moved, namespace
 from ipads_stream.core.errors import ConfigError
@@ -22,6 +24,7 @@ from ipads_stream.core.random import Keys
 from ipads_stream.core.sample import Arrays, Sample
 from ipads_stream.distributions import Distribution, parameter
 from ipads_stream.phantoms import Grid
+from ipads_stream.physics.bloch.line_readout import Lines
 from ipads_stream.physics.bloch.single_shot import SingleShot, image, k_space, parts_of
 from ipads_stream.sequences.moled_shot import MoledShot
 from ipads_stream.systems.base import GONE, ParametricSystem
@@ -103,7 +106,12 @@ class OLED(ParametricSystem):
 
     @cached_property
     def shot(self) -> SingleShot:
-        """The sequence in the parts in which it is simulated."""
+        """The sequence in the parts in which it is simulated, with all lines of the image."""
+        return unfolded_shot(self.played, self.sequence.acceleration)
+
+    @cached_property
+    def played(self) -> SingleShot:
+        """The same with the lines that are sampled."""
         return parts_of(self.sequence.sequence())
 
     @property
@@ -184,6 +192,53 @@ class OLED(ParametricSystem):
             allowed = f"{self.matrix} x {self.matrix}, as the sequence has it"
             raise ConfigError("data", f"images of {shots.shape[1]} x {shots.shape[2]}", allowed)
         return inputs_of(shots[..., 0].astype(np.complex64), np)
+
+    def reconstructed(self, raw: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The image (X, Y, 1) of one shot: lines aligned, coils unfolded (acquisition/echo_planar).
+
+        Args:
+            raw: complex, any unit: ``shot`` (C, L, S), the lines in the order of time;
+                ``reference`` (C, 3, S), three lines without phase encoding; ``calibration``
+                (C, U, V), fully sampled k-space of the coils.
+
+        Raises:
+            ConfigError: another number of coils, lines or samples than the sequence has.
+        """
+        R, N = self.sequence.acceleration, self.matrix
+        shot, reference, calibration = (raw[name] for name in ("shot", "reference", "calibration"))
+        coils = len(shot)
+        if shot.shape != (coils, N // R, N) or reference.shape != (coils, 3, N):
+            given = f"shot {shot.shape}, reference {reference.shape}"
+            raise ConfigError("data", given, f"({coils}, {N // R}, {N}) and ({coils}, 3, {N})")
+        if len(calibration) != coils or coils < R:
+            given = f"{coils} coils, {len(calibration)} in the calibration"
+            raise ConfigError("data", given, f"as many in both, at least acceleration={R}")
+        try:
+            image = shot_image(shot, reference, calibrated(calibration, N))
+        except ValueError as error:
+            raise ConfigError("data", "calibration", str(error)) from None
+        return image[..., None]
+
+
+def unfolded_shot(shot: SingleShot, acceleration: int) -> SingleShot:
+    """A shot of which one line of R is sampled, with all lines at the times that lie between.
+
+    That is what the image holds when the coils are told apart: decay and off-resonance run over
+    k-space as fast as they do in the shot. All lines run forwards, as odd and even ones of measured
+    shots are aligned.
+    """
+    if acceleration == 1:
+        return shot
+    lines, R = shot.lines, acceleration
+    count, step = R * len(lines.ky), (lines.ky[1] - lines.ky[0]) / R
+    full = Lines(
+        kx=lines.kx[[0, 0]],
+        ky=lines.ky[0] + step * np.arange(count),
+        start=lines.start,
+        spacing=lines.spacing / R,
+        since=lines.since[[0, 0]],
+    )
+    return replace(shot, lines=full)
 
 
 def inputs_of(images: Any, xp: Any) -> Arrays:

@@ -7,7 +7,7 @@ import pytest
 from bruker_files import LINES, SW1, found, header, traces, write
 
 from ipads_stream.data.planes.plane import read_plane, spectrum
-from ipads_stream.data.planes.recording import Recipe, UnusableData
+from ipads_stream.data.planes.recording import Recipe, UnusableData, recipe_of
 from ipads_stream.data.planes.resolved import tilted
 from ipads_stream.train.measured_rows import measured_signals
 
@@ -241,6 +241,22 @@ def test_couplings_of_a_j_resolved_plane_are_hertz_about_zero(tmp_path):
         assert f2[near][upright[near, column].argmax()] == pytest.approx(line - coupling, abs=16)
     shifted = replace(plane, indirect=plane.direct)
     np.testing.assert_array_equal(tilted(shifted, shown), shown)
+
+
+def test_a_bell_takes_the_tails_of_tall_peaks_away(tmp_path):
+    """500 Hz beside a line the dispersive tail is a hundredth of what a cosine leaves."""
+    line = ((500.0, 700.0, 1.0),)
+    path = write(tmp_path / "a", traces("qf", 128, POINTS * 4, line), "qf")
+    tails = {}
+    for window in ("cosine", "bell"):
+        plane = read_plane(path, recipe_of(path, t2_window=window))
+        shown = np.abs(spectrum(plane)).max(axis=1)
+        away = np.abs(plane.direct.hertz(len(shown)) - 700.0) > 500
+        tails[window] = shown[away].max() / shown.max()
+    assert tails["bell"] < 0.01 * tails["cosine"]
+    np.save(tmp_path / "rows.npy", read_plane(path).fid)
+    with pytest.raises(UnusableData, match="t2_window=bell"):
+        read_plane(tmp_path / "rows.npy", recipe_of(path, t2_window="bell"))
 
 
 # Phases

@@ -157,7 +157,7 @@ def test_keys_that_cannot_be_used(run):  # noqa: F811
     system = small_system()
     for key, value in (
         ("signal_ppm", [8.0, 2.5]), ("signal_ppm", 3.0), ("peak_threshold", 1.0),
-        ("reverse_indirect", "yes"),
+        ("reverse_indirect", "yes"), ("t2_window", "box"),
     ):  # fmt: skip
         with pytest.raises(ConfigError, match=key):
             task_of(system, {key: value})

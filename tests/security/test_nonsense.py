@@ -56,6 +56,8 @@ REFUSED = [
     ("qsmnet", "spacing=[1,1,1e9]", "spacing"),
     ("qsmnet", "B0_direction=[0,0,0]", "B0_direction"),
     ("qsmnet_unrolled", "noise=1e9", "noise"),
+    ("oled", "sequence.acceleration=1.5", "acceleration"),
+    ("oled", "sequence.acceleration=3", "acceleration"),
 ]  # fmt: skip
 
 

@@ -191,9 +191,11 @@ def _plane(name: str, source: Recording, recipe: Recipe) -> Plane:
         mode = recording.PROCESSED
         source = gate.complete(source, mode)
         fid = source.traces
-        if recipe.mode is not None:
-            fact = "the rows of an array file are transformed along t2 and hold joined parts"
-            raise UnusableData(f"mode={recipe.mode}: {fact}; leave mode out")
+        told = {"mode": recipe.mode, "t2_window": recipe.t2_window}
+        for key, value in told.items():
+            if value not in (None, "cosine"):
+                fact = "the rows of an array file are transformed along t2 and hold joined parts"
+                raise UnusableData(f"{key}={value}: {fact}; leave {key} out")
         if recipe.phase is not None:
             fid = fid.astype(np.complex64) * np.complex64(np.exp(1j * sum(recipe.phase)))
         if recipe.reverse_indirect:
@@ -328,4 +330,8 @@ def _direct_spectra(source: Recording, recipe: Recipe) -> Spectra:
         turn = np.exp(2j * np.pi * cycles * source.delay)
         traces = np.fft.ifft(np.fft.fft(traces, axis=1) * turn, axis=1)
     traces = traces[:, : recipe.num_direct]
-    return spectrum_of(traces * _cosine_window(traces.shape[1], recipe.cosine_power[0])).T
+    points = traces.shape[1]
+    window = _cosine_window(points, recipe.cosine_power[0])
+    if recipe.t2_window == "bell":
+        window = np.sin(np.pi * (np.arange(points) + 0.5) / points) ** 2
+    return spectrum_of(traces * window).T

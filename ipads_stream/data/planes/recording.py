@@ -11,6 +11,7 @@ from jaxtyping import Float, Shaped
 
 MODES = ("states", "states-tppi", "echo-antiecho", "phase-modulated", "tppi", "qseq")
 PROCESSED = "processed"
+WINDOWS = ("cosine", "bell")
 
 
 class UnusableData(ValueError):  # noqa: N818
@@ -82,6 +83,8 @@ class Recipe:
         direct, indirect: axes; None takes them from the file.
         num_direct: t2 points that are used; None takes all.
         cosine_power: the windows are cos(pi k / 2n)^power, (direct, indirect).
+        t2_window: cosine, or bell, a squared sine bell: of planes whose magnitudes are compared it
+            takes the dispersive tails of tall peaks away, that lie over low ones.
         reverse_direct: the file's t2 FIDs are exp(-2 pi i f t).
         reverse_indirect: exchange P and N, for a spectrum that comes out upside down.
     """
@@ -92,12 +95,15 @@ class Recipe:
     indirect: Axis | None = None
     num_direct: int | None = None
     cosine_power: tuple[int, int] = (1, 1)
+    t2_window: str = "cosine"
     reverse_direct: bool = False
     reverse_indirect: bool = False
 
     def __post_init__(self) -> None:
         if self.mode is not None and self.mode not in MODES:
             raise ValueError(f"mode={self.mode!r}; allowed: {', '.join(MODES)}")
+        if self.t2_window not in WINDOWS:
+            raise ValueError(f"t2_window={self.t2_window!r}; allowed: {', '.join(WINDOWS)}")
 
 
 _UBIQUITIN = Recipe(
@@ -119,7 +125,11 @@ RECIPES = {
 
 
 def recipe_of(
-    path: Path, *, mode: str | None = None, reverse_indirect: bool | None = None
+    path: Path,
+    *,
+    mode: str | None = None,
+    reverse_indirect: bool | None = None,
+    t2_window: str | None = None,
 ) -> Recipe:
     """The recipe of a file's name; what somebody says about it takes over, None: nothing."""
     recipe = RECIPES.get(path.stem, Recipe())
@@ -127,6 +137,8 @@ def recipe_of(
         recipe = replace(recipe, mode=mode)
     if reverse_indirect is not None:
         recipe = replace(recipe, reverse_indirect=reverse_indirect)
+    if t2_window is not None:
+        recipe = replace(recipe, t2_window=t2_window)
     return recipe
 
 

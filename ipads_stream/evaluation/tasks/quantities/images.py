@@ -16,14 +16,15 @@ from ipads_stream.core.images import as_maps
 from ipads_stream.core.quantity import Quantity
 from ipads_stream.core.units import UNITS, dimension, factor, labelled, units_of
 from ipads_stream.data import field_maps
-from ipads_stream.data.images import read_images
+from ipads_stream.data.images import Images, read_images
 from ipads_stream.data.nifti import write_nifti
+from ipads_stream.data.raw import read_shot
 from ipads_stream.evaluation.tasks.quantities.figures import draw_measured
 from ipads_stream.evaluation.tasks.quantities.placement import placement
 from ipads_stream.evaluation.tasks.sample_means import results_stem, sidecar
 from ipads_stream.report.page import Section
 from ipads_stream.systems import System
-from ipads_stream.systems.base import FieldMapped, Measurable, Quantified
+from ipads_stream.systems.base import FieldMapped, Measurable, Quantified, Reconstructing
 
 LONGEST = 30.0  # s, of a time of a pulse sequence: a longer one was meant in ms
 
@@ -63,7 +64,7 @@ def apply_to_images(
     assert isinstance(system, Quantified)
     if not isinstance(system, Measurable):
         raise ConfigError("data", str(path), f"synthetic: {system.name} takes no images")
-    images = read_images(path)
+    images = _images(system, path)
     placed = placement(system, images)
     values, how = axis_of(system, images.sidecar, axis, unit, images.values.shape[-1])
     turned = placed.turned(images.values)
@@ -114,6 +115,18 @@ def apply_to_images(
             caption = f"{key} of {path.name}, a plane through the middle; white where there is no "
             pictures.append((picture, f"{caption}signal."))
     return Section(title=f"Measured images: {path.name}", paragraphs=lines, pictures=pictures)
+
+
+def _images(system: System, path: Path) -> Images:
+    """The images of a file, or of the raw lines in a ``.npz`` file."""
+    if path.suffix != ".npz":
+        return read_images(path)
+    if not isinstance(system, Reconstructing):
+        raise ConfigError("data", str(path), f"images: {system.name} takes no raw lines")
+    values = system.reconstructed(read_shot(path))
+    note = "raw lines: odd and even ones aligned, coils unfolded by their calibration"
+    return Images(values=values, header=None, affine=np.eye(4), scanner=None, sources=(path,),
+                  sidecar={}, notes=(note,))  # fmt: skip
 
 
 def axis_of(

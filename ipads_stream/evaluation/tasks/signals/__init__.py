@@ -19,7 +19,7 @@ from ipads_stream.core.fields import Number, Numbers, choice, number, ruled, who
 from ipads_stream.core.quantity import Quantity
 from ipads_stream.data import named as datasets
 from ipads_stream.data.planes.plane import Plane, read_plane
-from ipads_stream.data.planes.recording import MODES, recipe_of
+from ipads_stream.data.planes.recording import MODES, WINDOWS, recipe_of
 from ipads_stream.data.planes.simulated import simulated_plane
 from ipads_stream.evaluation.comparison import Comparison, Findings, affordable
 from ipads_stream.evaluation.familiar import Familiar
@@ -61,6 +61,7 @@ class Signals(Task):
         variable: of a .mat or .npz file: name of the array; None: the only one that fits.
         mode: of the recording (data/planes/recording.py); None: as the file says.
         reverse_indirect: mirror the indirect axis; None: not.
+        t2_window: of a recording, cosine or bell (data/planes/recording.py); None: cosine.
         signal_ppm: ppm, direct shifts between which a file's signals lie; None: not known.
         peak_threshold: of the tallest, above which peaks are compared; None: 3 %.
         solver: a further one after the network, beside the low-rank one; None: none.
@@ -71,6 +72,7 @@ class Signals(Task):
     variable: Any = None
     mode: Any = choice(None, among=MODES, optional=True)
     reverse_indirect: Any = None
+    t2_window: Any = choice(None, among=WINDOWS, optional=True)
     signal_ppm: Any = ruled(Numbers(count=2, rises=True, what="shifts", optional=True), None)
     peak_threshold: Any = number(None, above=0.0, below=1.0, optional=True)
     solver: Any = choice(None, among=("lines",), optional=True)
@@ -83,6 +85,7 @@ class Signals(Task):
         "variable",
         "mode",
         "reverse_indirect",
+        "t2_window",
         "signal_ppm",
         "peak_threshold",
     )
@@ -234,7 +237,12 @@ class Signals(Task):
         """The requested plane, or a simulated one where a named one is unavailable."""
         if settings.data not in datasets.NAMES:
             path = Path(settings.data)
-            recipe = recipe_of(path, mode=self.mode, reverse_indirect=self.reverse_indirect)
+            recipe = recipe_of(
+                path,
+                mode=self.mode,
+                reverse_indirect=self.reverse_indirect,
+                t2_window=self.t2_window,
+            )
             return read_plane(path, recipe, self.variable)
         try:
             path = datasets.find(settings.data, progress=sys.stderr.isatty())
