@@ -1,8 +1,8 @@
 """Noise for a network's inputs that are cleaner than all that it was trained on.
 
-A network that only saw noisy signals errs on clean ones: DRONE, trained up to SNR 125, was off by
-0.53 % in T2 there and by 1.4 % without noise. With the noise of the cleanest training data added,
-its error stays that of those.
+A network that only saw noisy signals errs on clean ones. Of DRONE, trained for 1,200 steps up to
+SNR 125, the RMSE of log T1 and log T2 is 0.0024 and 0.0035 there, 0.0090 and 0.0060 without noise,
+and 0.0025 and 0.0035 without noise where that of the cleanest training data was added.
 """
 
 import hashlib

@@ -32,6 +32,9 @@ class Model(Shown):
         limit: inputs -> those that the network is given, and which of them differ, (B,): noise is
             added to data cleaner than the training's, which is said once; None: as they are.
 
+    Attributes:
+        limited: what share of the samples was given noise at last, a sentence; "": none so far.
+
     Raises:
         ConfigError: "cuda" where torch finds no CUDA device.
     """
@@ -47,7 +50,7 @@ class Model(Shown):
         limit: Callable[[Mapping[str, np.ndarray]], Limited] | None = None,
     ) -> None:
         self.config, self.targets, self.familiar = config, targets, familiar
-        self.limit, self._limit_told = limit, False
+        self.limit, self.limited = limit, ""
         self.device = network_device(device)
         self.net = net.eval().to(self.device)
 
@@ -84,13 +87,14 @@ class Model(Shown):
             warnings.warn(text, UnfamiliarWarning, stacklevel=2)
         if self.limit is not None and count:
             inputs, is_limited = self.limit(inputs)
-            if is_limited.any() and not self._limit_told:
-                self._limit_told = True
+            if is_limited.any():
                 text = (
                     f"{is_limited.mean():.0%} of the samples are cleaner than any that this network"
                     " was trained on: noise is added to them up to that of its cleanest"
                 )
-                warnings.warn(text, UnfamiliarWarning, stacklevel=2)
+                if not self.limited:
+                    warnings.warn(text, UnfamiliarWarning, stacklevel=2)
+                self.limited = text
         if batch_size is None:
             values = sum(array.size for array in inputs.values())
             batch_size = max(1, VALUES * max(count, 1) // max(values, 1))

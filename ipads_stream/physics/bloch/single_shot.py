@@ -186,15 +186,15 @@ def _played_on_gpu(shot: SingleShot, amount: Any, flat: dict[str, Any], centres:
     xp, N, real = namespace(amount), amount.shape[0], amount.dtype
     spins, still = (xp.empty((8, N), dtype=xp.float64) for _ in range(2))
     M, p, q = (xp.empty((N, 3), dtype=real) for _ in range(3))
-    tissue = (flat["df"], flat["B1"], flat["T1"], flat["T2"], amount)
-    tissue = (xp.ascontiguousarray(xp.astype(x, real, copy=False)) for x in tissue)
+    given = (flat["df"], flat["B1"], flat["T1"], flat["T2"], amount)
+    tissue = [xp.ascontiguousarray(xp.astype(x, real, copy=False)) for x in given]
     sizes = np.int64(N), np.int64(centres.shape[1])
     module = cuda_module(_CUDA_TEXT, real_option(amount))
     launch(module, "shot_spins", N, *tissue, kept(centres, xp), *sizes, spins, still, M, p, q)
     evolve_planned(planned(_table(shot.before), spins, TOLERANCE, False, M), M)
-    given = planned(_table(shot.refocusing), still, TOLERANCE, False, p)
+    plan = planned(_table(shot.refocusing), still, TOLERANCE, False, p)
     for turned in (p, q):
-        evolve_planned(given, turned)
+        evolve_planned(plan, turned)
     return M, p, q
 
 

@@ -217,13 +217,13 @@ def _kept_orders(orders: Any, train: Any, T1: Any, T2: Any) -> int:
     if orders != "auto":
         orders = whole_number("orders", orders, allowed="'auto' or a whole number from 1 on")
         return orders if train is None else min(orders, all_orders(train[0]))
-    values = [host(x) for x in (T1, T2)]
-    if train is None or any(x is None for x in values):
+    values = [x for x in (host(T1), host(T2)) if x is not None]
+    if train is None or len(values) < 2:
         return 2**31 - 1
     if any(x.size == 0 for x in values):
         return 1  # an empty batch
-    lowest, highest = ([float(end(x)) for x in values] for end in (np.min, np.max))
-    return num_orders(train[2], *zip(lowest, highest, strict=True))
+    of_T1, of_T2 = ((float(x.min()), float(x.max())) for x in values)
+    return num_orders(train[2], of_T1, of_T2)
 
 
 def num_orders(

@@ -19,6 +19,7 @@ from ipads_stream.data import field_maps
 from ipads_stream.data.images import Images, read_images
 from ipads_stream.data.nifti import write_nifti
 from ipads_stream.data.raw import read_shot
+from ipads_stream.evaluation.model import Model
 from ipads_stream.evaluation.tasks.quantities.figures import draw_measured
 from ipads_stream.evaluation.tasks.quantities.placement import placement
 from ipads_stream.evaluation.tasks.sample_means import results_stem, sidecar
@@ -83,6 +84,8 @@ def apply_to_images(
         predictions = method(inputs)
         seconds = time.perf_counter() - started
         lines.append(f"{name}: {seconds:.3g} s for images of {' x '.join(map(str, space))} voxels")
+        if isinstance(method, Model) and method.limited:
+            lines.append(f"{name}: {method.limited}")
         for key, quantity in system.quantities.items():
             if key not in predictions:
                 continue
