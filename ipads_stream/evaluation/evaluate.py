@@ -24,7 +24,7 @@ from ipads_stream.evaluation.statistics import plain
 from ipads_stream.evaluation.tasks import Condition, Settings, Task, task_of
 from ipads_stream.report.curves import training_curves
 from ipads_stream.report.page import Section, present
-from ipads_stream.stream.estimate import Needs, check_needs, duration, sample_costs
+from ipads_stream.stream.estimate import Needs, check_needs, duration, sample_costs, tell
 from ipads_stream.stream.replay import digest, read_log
 from ipads_stream.systems import System
 
@@ -184,7 +184,7 @@ def check_memory_of(
     # Truths and estimates are kept in units of their own, some in double precision.
     held = samples * conditions * (costs.kept + 2 * answer * (1 + len(methods)))
     needs = Needs(memory=held + costs.batch(min(samples, max(at_once, 1))))
-    check_needs(needs, "samples", samples)
+    tell(check_needs(needs, "samples", samples))
 
 
 def _on_the_same_samples(

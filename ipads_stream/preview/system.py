@@ -18,7 +18,7 @@ from ipads_stream.preview.parameters import Drawn, drawn_parameters, nested_dist
 from ipads_stream.preview.phantoms import template_gallery
 from ipads_stream.report.galleries import Labels
 from ipads_stream.report.signals import mask_picture, on_host, sample_gallery
-from ipads_stream.stream.estimate import Needs, check_needs, peak_of, sample_costs
+from ipads_stream.stream.estimate import Needs, check_needs, peak_of, sample_costs, tell
 from ipads_stream.stream.stream import Stream
 
 GALLERY = {"voxel": 9, "slice": 4, "volume": 3}  # samples in a gallery, where not SIGNALS
@@ -105,7 +105,7 @@ def check_preview(stream: Stream, samples: Any) -> None:
     with peak_of("cpu") as peak:
         system.draw(_keys(stream, TRIED), np.full(TRIED, np.inf))
     # The draws of both ends of a curriculum, and what the pictures sort and bin.
-    check_needs(Needs(memory=3 * samples * peak[0] / TRIED), "samples", samples)
+    tell(check_needs(Needs(memory=3 * samples * peak[0] / TRIED), "samples", samples))
 
 
 def _keys(stream: Stream, count: int) -> Keys:

@@ -15,7 +15,7 @@ import numpy as np
 from ipads_stream import __version__
 from ipads_stream.core.fields import Number
 from ipads_stream.core.files import json_text, write_text
-from ipads_stream.stream.estimate import Needs, check_needs, check_threads, sample_costs
+from ipads_stream.stream.estimate import Needs, check_needs, check_threads, sample_costs, tell
 from ipads_stream.stream.freeze import Frozen, freeze
 from ipads_stream.stream.produce import produce
 from ipads_stream.stream.stream import Stream
@@ -42,7 +42,7 @@ def check_bench(
         disk=sets * STORED * costs.kept,
         seconds=rows * seconds + sets * STORED * costs.seconds,
     )
-    check_needs(sets_made, "system", system.name, folder=Path(tempfile.gettempdir()))
+    tell(check_needs(sets_made, "system", system.name, folder=Path(tempfile.gettempdir())))
 
 
 def measure(

@@ -192,16 +192,14 @@ def check_needs(
     *,
     device: str = "cpu",
     folder: Path | None = None,
-    is_told: bool = True,
-) -> None:
-    """Refuses what does not fit, and says on the error stream what a long or large run takes.
+) -> str:
+    """Refuses what does not fit; what a long or large run takes in words, "" of a small one.
 
     Args:
         needs: without margins.
         key, value: that a user would make smaller.
         device: whose memory is taken.
         folder: that is written to, or will be.
-        is_told: whether to say so: of several processes, one does.
 
     Raises:
         ConfigError: more memory or disk than is free, with both numbers.
@@ -221,9 +219,14 @@ def check_needs(
             raise ConfigError(key, value, f"{asked}, {size_text(room)} are free")
         text.append(f"{size_text(needs.disk)} on disk ({size_text(room)} free)")
     is_large = max(memory, needs.disk) >= WORTH["bytes"] or needs.seconds >= WORTH["seconds"]
-    if is_told and is_large:
-        text += [duration(needs.seconds)] if needs.seconds else []
-        sys.stderr.write(f"About {', '.join(text)}\n")
+    text += [duration(needs.seconds)] if needs.seconds else []
+    return f"About {', '.join(text)}" if is_large else ""
+
+
+def tell(text: str) -> None:
+    """Says on the error stream what a run takes, if there is something to say."""
+    if text:
+        sys.stderr.write(f"{text}\n")
 
 
 def size_text(num_bytes: float) -> str:

@@ -28,7 +28,7 @@ from ipads_stream.core.random import Keys
 from ipads_stream.core.sample import GROUPS, Arrays, Sample
 from ipads_stream.core.units import UNITS, dimension
 from ipads_stream.distributions.parameters import rules_of
-from ipads_stream.stream.estimate import Needs, check_needs, sample_costs
+from ipads_stream.stream.estimate import Needs, check_needs, sample_costs, tell
 from ipads_stream.stream.stream import Stream
 from ipads_stream.systems import ParametricSystem, Quantified, System
 
@@ -103,7 +103,7 @@ def check_freeze(stream: Stream, path: str | Path, num_samples: int) -> None:
         "batch_size", stream.batch_size, device=stream.device,
     )  # fmt: skip
     whole = Needs(disk=num_samples * (costs.kept + 5), seconds=num_samples * costs.seconds)
-    check_needs(whole, "num_samples", num_samples, folder=Path(path).parent)
+    tell(check_needs(whole, "num_samples", num_samples, folder=Path(path).parent))
 
 
 def _arrays_of(sample: Sample) -> dict[str, np.ndarray]:

@@ -15,12 +15,24 @@ from lightning.pytorch.loggers import WandbLogger
 
 from ipads_stream.core.files import json_text, open_log
 from ipads_stream.core.sample import Sample
+from ipads_stream.stream.estimate import tell
 from ipads_stream.stream.stream import Stream
 from ipads_stream.train.checkpoint import save
 
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")  # Windows has the first two
 SIGNALS = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
 SHARES = "shares.jsonl"
+
+
+class Announcement(Callback):
+    """Says what a long or large run takes, once nothing is left that refuses it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        if trainer.is_global_zero:
+            tell(self.text)
 
 
 class Saving(Callback):

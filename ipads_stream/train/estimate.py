@@ -1,7 +1,6 @@
 """What a training run takes, before it begins: of its batches, its network and its checkpoints."""
 
 import copy
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,6 @@ from ipads_stream.stream.stream import Stream
 from ipads_stream.systems import System
 from ipads_stream.train.objectives import answered, summed
 from ipads_stream.train.supervised import Supervised
-from ipads_stream.train.tracker import is_first_process
 from ipads_stream.train.transfer import Transfer
 
 COPIES = 4  # of the weights: themselves, gradients and two moments of them
@@ -99,26 +97,27 @@ def check_run(
     loss: torch.nn.Module,
     config: dict[str, Any],
     output: Path,
-) -> None:
-    """Refuses a run that does not fit, by the key that is to be smaller, and says what a long or
-    large one takes; nothing is known of measured samples.
+) -> str:
+    """Refuses a run that does not fit, by the key that is to be smaller; what a long or large one
+    takes in words, "" of a small one. Nothing is known of measured samples.
 
     Raises:
         ConfigError: more memory or disk than is free.
     """
+    trainer.check_processors()
     if isinstance(trainer, Transfer) and trainer.data is not None:
-        return
+        return ""
     stream, validation = streams
     costs = sample_costs(system, seed=stream.seed, device=stream.device)
     if costs is None:
-        return
+        return ""
     name = "batch_size" if stream.batch_size >= stream.depth else "depth"
     key, value = f"stream.{name}", getattr(stream, name)
     memory = max(costs.streamed(stream), validation.batch_size * costs.kept)
     check_needs(Needs(memory=memory), key, value, device=stream.device)
     device = network_device(config["device"])
     if device != "cpu" and torch.version.cuda is None:
-        return
+        return ""
     try:
         with torch_threads(trainer.num_threads):
             step = step_costs(net, loss, costs.tried, device)
@@ -128,17 +127,16 @@ def check_run(
         )
         raise ConfigError("net", config["net"].get("_target_"), allowed) from error
     if step is None:
-        return
+        return ""
     rows = max(stream.batch_size, validation.batch_size) * trainer.passes
-    here = min(trainer.devices or 1, os.cpu_count() or 1)  # more processes are refused elsewhere
-    network = COPIES * step.weights * here + rows * step.each
+    network = COPIES * step.weights * (trainer.devices or 1) + rows * step.each
     elsewhere = device.partition(":")[0] != stream.device.partition(":")[0]
     needs = Needs(
         memory=network + (0.0 if elsewhere else memory),
         disk=CHECKPOINTS * (COPIES - 1) * step.weights + LINE * (trainer.max_steps or 0),
         seconds=seconds_of(trainer, stream, costs, step),
     )
-    check_needs(needs, key, value, device=device, folder=output, is_told=is_first_process())
+    return check_needs(needs, key, value, device=device, folder=output)
 
 
 def seconds_of(trainer: Supervised, stream: Stream, costs: Costs, step: StepCosts) -> float:

@@ -21,6 +21,7 @@ from ipads_stream.stream.estimate import check_threads
 from ipads_stream.stream.stream import Stream
 from ipads_stream.systems import System
 from ipads_stream.train import tracker
+from ipads_stream.train.callbacks import Announcement
 from ipads_stream.train.estimate import check_run
 from ipads_stream.train.supervised import Supervised
 from ipads_stream.train.transfer import Transfer
@@ -59,7 +60,8 @@ def train_run(run: Run) -> tuple[bool, Path]:
     with torch.random.fork_rng(devices=[]):  # weights follow the seed, the global state stays
         torch.manual_seed(config["seed"])
         net, loss = run.build_net(), run.build_loss()
-        check_run(run.trainer, (stream, validation), run.system, net, loss, config, output)
+        takes = check_run(run.trainer, (stream, validation), run.system, net, loss, config, output)
+    callbacks.append(Announcement(takes))  # once nothing is refused any more
     open_loggers = partial(tracker.loggers, logger, config, output)
     with _begun(output, config):
         finished = run.trainer.fit(

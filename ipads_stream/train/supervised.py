@@ -100,6 +100,14 @@ class Supervised:
         """
         return make(system, "train", None), make(system, "validation", None)
 
+    def check_processors(self) -> None:
+        """Raises ConfigError of more processes or threads than help."""
+        most = 16 * (os.cpu_count() or 1)
+        counts = {"trainer.devices": self.devices, "trainer.num_threads": self.num_threads}
+        for key, count in counts.items():
+            if count is not None and count > most:
+                raise ConfigError(key, count, f"at most {most} on this machine")
+
     def prepare(self, net: torch.nn.Module, config: dict[str, Any]) -> None:
         """What is done to the network of a run before it trains."""
 
@@ -133,11 +141,7 @@ class Supervised:
         if self.devices not in (None, place.devices):
             allowed = f"{place.devices}, as many as were started on each node, or null"
             raise ConfigError("trainer.devices", self.devices, allowed)
-        most = {"trainer.devices": self.devices, "trainer.num_threads": self.num_threads}
-        for key, count in most.items():
-            if count is not None and count > 16 * (os.cpu_count() or 1):
-                allowed = f"at most {16 * (os.cpu_count() or 1)} on this machine"
-                raise ConfigError(key, count, allowed)
+        self.check_processors()
         device = network_device(config["device"])
         if device.startswith("cuda:") and place.processes > 1:
             allowed = "cuda: each of several processes has a GPU of its own"

@@ -13,7 +13,7 @@ from ipads_stream import Stream, load_system
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.sample import Sample
 from ipads_stream.stream import estimate
-from ipads_stream.stream.estimate import MARGIN, Needs, check_needs, peak_of, sample_costs
+from ipads_stream.stream.estimate import MARGIN, Needs, check_needs, peak_of, sample_costs, tell
 from ipads_stream.train.estimate import step_costs
 
 SIZE = 512
@@ -126,12 +126,9 @@ def test_numbers_of_both_are_in_the_refusal(tmp_path, monkeypatch):
 
 def test_only_large_runs_are_announced(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(estimate, "free_memory", lambda: 3_000_000_000)
-    check_needs(Needs(memory=1e6, disk=1e6, seconds=3), "x", 3, folder=tmp_path)
+    tell(check_needs(Needs(memory=1e6, disk=1e6, seconds=3), "x", 3, folder=tmp_path))
     assert capsys.readouterr().err == ""
-    needs = Needs(memory=0.8e9, disk=1e6, seconds=720)
-    check_needs(needs, "x", 3, folder=tmp_path, is_told=False)
-    assert capsys.readouterr().err == ""
-    check_needs(needs, "x", 3, folder=tmp_path)
+    tell(check_needs(Needs(memory=0.8e9, disk=1e6, seconds=720), "x", 3, folder=tmp_path))
     said = capsys.readouterr().err
     assert said.startswith("About 1.2 GB of memory (3 GB free), 1 MB on disk (")
     assert said.endswith("GB free), 12 min\n")
