@@ -90,6 +90,7 @@ def builds() -> list[Build]:
             Build(f"Bloch adjoint, back, {real}", f"{bloch}adjoint.cu", "bloch_back",
                   real, outwards=True),
             Build(f"slices, {real}", f"{bloch}slices.cu", "slice_images", real),
+            Build(f"spins of shots, {real}", f"{bloch}shot.cu", "shot_spins", real),
             Build(f"factors of lines, {real}", f"{bloch}lines.cu", "line_factors", real),
             Build(f"readout, {real}", f"{bloch}readout.cu", "readout", real),
             # The rest of its time goes into forming the factors.
@@ -235,10 +236,11 @@ def hot_path(blocks: list[Block], prefix: str, outwards: bool = False) -> list[s
     inner = reading or inner
     places = [i for first, last in inner for i in range(first, last + 1)]
     if not places:  # a thread does its item once
-        hot = max(range(len(blocks)), key=lambda i: len(blocks[i].codes))
+        reached = [i for i in range(len(blocks)) if _way(blocks, 0, i)]  # no slow path of a call
+        hot = max(reached, key=lambda i: len(blocks[i].codes))
         ends = [i for i, block in enumerate(blocks) if not block.after]
         tails = [_way(blocks, hot, last)[1:] for last in ends if last != hot]
-        way = _way(blocks, 0, hot) + min(filter(None, tails), key=len)
+        way = _way(blocks, 0, hot) + min(filter(None, tails), key=len, default=[])
         return [code for i in way for code in blocks[i].codes]
     for hot in sorted(set(places), key=worth, reverse=True):
         cut = {(last, first) for first, last in inner if outwards and first <= hot <= last}
@@ -278,7 +280,7 @@ def share(codes: list[str], real: str, arch: str) -> float:
     rates, kind = RATES[arch], "double" if real == "double" else "single"
     clocks = [n * WARP / rates[pipe] for pipe, n in mix(codes).items() if pipe in rates]
     flops = _flops(codes, "D" if real == "double" else "F")
-    return flops * WARP / (2 * rates[kind] * max(*clocks, len(codes) * WARP / ISSUED))
+    return flops * WARP / (2 * rates[kind] * max([*clocks, len(codes) * WARP / ISSUED]))
 
 
 def row(build: Build, arch: str, nvdisasm: str) -> dict[str, Any]:

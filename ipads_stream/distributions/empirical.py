@@ -91,11 +91,11 @@ class Empirical(Tabulated):
     @cached_property
     def _knots(self) -> tuple[Vector, Vector]:
         low, high = self._bounds()
-        if self.method == "histogram" and self.bins is None:
+        if self.bins is None and self.method == "histogram":
             levels = np.linspace(0.0, 1.0, min(self._values.size, MOST_QUANTILES))
             edges = np.concatenate([[low], np.quantile(self._values, levels), [high]])
             levels = np.concatenate([[0.0], levels, [1.0]])
-        elif self.method == "histogram":
+        elif self.bins is not None and self.method == "histogram":
             counts, edges = np.histogram(self._values, bins=self.bins, range=(low, high))
             levels = np.concatenate([[0.0], np.cumsum(counts) / self._values.size])
         else:

@@ -158,17 +158,17 @@ def within_memory(device: str) -> Iterator[None]:
     free = free_memory()
     if device != "cpu" or free == sys.maxsize:  # a system that does not say, nor has the limit
         yield
-        return
-    import resource
+    elif sys.platform != "win32":
+        import resource
 
-    limit, hard = resource.getrlimit(resource.RLIMIT_AS)
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    most = [x for x in (limit, hard, used + free) if x != resource.RLIM_INFINITY]
-    resource.setrlimit(resource.RLIMIT_AS, (min(most), hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+        limit, hard = resource.getrlimit(resource.RLIMIT_AS)
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        most = [x for x in (limit, hard, used + free) if x != resource.RLIM_INFINITY]
+        resource.setrlimit(resource.RLIMIT_AS, (min(most), hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -6,7 +6,6 @@ import numpy as np
 
 from ipads_stream.baselines import Method
 from ipads_stream.core.quantity import Quantity
-from ipads_stream.evaluation.comparison import generated
 from ipads_stream.evaluation.familiar import expected
 from ipads_stream.systems import System
 from ipads_stream.systems.base import Quantified
@@ -42,6 +41,8 @@ def check_noise(
     Raises:
         ContractError: an error that grows.
     """
+    from ipads_stream.evaluation.comparison import generated  # which needs torch
+
     errors: dict[str, list[float]] = {}
     with expected():
         for system in systems:

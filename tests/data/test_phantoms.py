@@ -86,7 +86,7 @@ def test_what_is_no_phantom_is_refused(tmp_path):
     with h5py.File(tmp_path / "vast.h5", "w") as file:
         file.create_dataset("sample/data", (10**6, 10**4, 5), "f8", chunks=(1, 100, 5))
     wrong |= {"maps.h5": "sample/data: shape", "moving.phantom": "its spins move",
-              "uneven.phantom": "T1: shape", "vast.h5": "at most"}  # fmt: skip
+              "uneven.phantom": "T1: shape", "vast.h5": "declares 400 GB"}  # fmt: skip
     for name, message in wrong.items():
         with pytest.raises(ValueError, match=rf"{name}: .*{message}"):
             read_phantom(tmp_path / name)

@@ -62,7 +62,7 @@ ASKED = [
     (["train", "stream.threads=100000"], "stream.threads"),
     (["train", "net.growth=100000"], "net"),
     (["train", "net.phases=1000000000"], "net"),
-    (["freeze", "path=set", "batch_size=1000000000"], "batch_size"),
+    (["freeze", "path=set", "num_samples=1000000000", "batch_size=1000000000"], "batch_size"),
     (["bench", "batch_size=1000000000"], "batch_size"),
     (["bench", "threads=100000"], "threads"),
 ]

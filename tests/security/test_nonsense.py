@@ -49,7 +49,7 @@ REFUSED = [
      "T1: 1, T2: 0.1, PD: 0, "
      "shapes: {_target_: ipads_stream.phantoms.RandomShapes}}", "PD"),
     ("oled", "sequence.flip=0", "flip"),
-    ("oled", "sequence.centre_time=100", "nothing is left"),
+    ("oled", "sequence.centre_time=100.0", "nothing is left"),
     ("oled", "noise=1e9", "noise"),
     ("qsmnet", "chi_ppm=0", "chi_ppm"),
     ("qsmnet", "chi_ppm=1e18", "chi_ppm"),
