@@ -20,13 +20,9 @@ from ipads_stream import Frozen
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.data.images import read_images
 from ipads_stream.data.phantoms import read_phantom
-from ipads_stream.data.planes.formats import (
-    read_arrays,
-    read_bruker,
-    read_nmrpipe,
-    read_varian,
-)
+from ipads_stream.data.planes.formats import read_arrays, read_bruker, read_nmrpipe
 from ipads_stream.data.planes.recording import UnusableData
+from ipads_stream.data.planes.varian import read_varian
 from ipads_stream.data.raw import read_fids, read_kspace
 from ipads_stream.distributions import Empirical
 from ipads_stream.phantoms.textures import _read_images
