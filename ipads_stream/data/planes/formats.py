@@ -18,6 +18,7 @@ from jaxtyping import Float
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.files import check_declared, check_size, load_npy
 from ipads_stream.data.planes.gate import NON_UNIFORM
+from ipads_stream.data.planes.mat_cells import check_cells
 from ipads_stream.data.planes.recording import (
     PROCESSED,
     Axis,
@@ -230,6 +231,7 @@ def _load(path: Path) -> dict[str, Any]:
 
             shapes = [shape for _, shape, _ in scipy.io.whosmat(path)]
             check_declared("data", path, sum(map(math.prod, shapes)), is_packed=True)
+            check_cells("data", path)
             content = scipy.io.loadmat(path, squeeze_me=True, struct_as_record=False)
         else:
             if path.suffix == ".npy":
