@@ -28,7 +28,6 @@ class Model(Shown):
         targets: names of the predictions that are given; None: all.
         familiar: inputs -> sentences on what the network was not trained on, which are warned of
             once (:class:`evaluation.familiar.Familiar`); None: inputs are not compared.
-
         limit: inputs -> those that the network is given, and which of them differ, (B,): noise is
             added to data cleaner than the training's, which is said once; None: as they are.
 
