@@ -76,7 +76,7 @@ def matrix(
 
 def _verdict(row: Mapping[str, Any], p: float | None, alpha: float, *, is_error: bool) -> str:
     """A difference is significant where both the seeds and the samples show it."""
-    if p is not None and row["pairs"] < FEW:
+    if row["seeds"] < FEW:
         return NO_VERDICT
     low, high = row["low_bootstrap"], row["high_bootstrap"]
     is_apart = low is not None and high is not None and low * high > 0

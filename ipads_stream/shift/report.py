@@ -228,7 +228,7 @@ def conclusions(
             why = "fewer than two pairs that differ" if row["pairs"] < 2 else "not finite"
             text = f"{change} (no test: {why})"
         elif verdict == NO_VERDICT:
-            text = f"{change} ({row['pairs']} seeds: {NO_VERDICT})"
+            text = f"{change} ({row['seeds']} seeds: {NO_VERDICT})"
         elif verdict == NOT_SIGNIFICANT:
             text = f"{verdict}, {change} (p = {row['p']:.2g}, adjusted {row['p_holm']:.2g})"
         else:

@@ -246,7 +246,8 @@ def compare(
     Returns:
         "change" with its Student interval over seeds ("low", "high") and its bootstrap interval
         over seeds and signals ("low_bootstrap", "high_bootstrap"), "p" of the paired t test and
-        "p_signs" of the exact sign-flip test, None where fewer than two pairs differ; "pairs".
+        "p_signs" of the exact sign-flip test, None where fewer than two pairs differ;
+        "pairs" (0 where all differ alike) and "seeds", how many there are.
     """
     if ANY_SEED in arm.by_seed or ANY_SEED in reference.by_seed:
         pairs = list(itertools.product(arm.by_seed, reference.by_seed))
@@ -270,6 +271,7 @@ def compare(
         "test": arm.test,
         "metric": arm.metric,
         "pairs": len(differences) if is_varied else 0,
+        "seeds": len(differences),
         "change": plain(back(differences.mean())),  # type: ignore[operator]
         "low": plain(back(low)),  # type: ignore[operator]
         "high": plain(back(high)),  # type: ignore[operator]

@@ -12,7 +12,7 @@ PROGRAM = """
 import hashlib, sys
 import numpy as np
 from ipads_stream import Stream, load_system
-from ipads_stream.core.random import Keys, normal, words
+from ipads_stream.core.random import Keys
 from ipads_stream.physics import epg
 from ipads_stream.physics.spectroscopy.exponentials import damped_exponentials
 
@@ -32,9 +32,7 @@ def template():
     volume = np.arange(256, dtype=np.uint8).reshape(1, 4, 8, 8)
     return [*maps, pyramid([volume]).sampled(np.array([0]), np.array([1.0]), places)]
 
-keys = Keys(0, "train", np.arange(100, dtype=np.uint64))
 parts = {
-    "random": lambda: told(words(keys["w"], 7), normal(keys["n"], (9,))),
     "fid": lambda: told(damped_exponentials(
         *(np.linspace(0.1, 0.9, 60).reshape(12, 5) + i for i in range(4)),
         points=77, dtype="complex64")),
@@ -60,7 +58,7 @@ def digests(cache, *names):
 
 # One program of each shape: lanes of a tile, a chain of states, and pixels of many shapes. All are
 # compiled by the same decorator; to compile each anew takes minutes.
-TILES = ("random", "fid", "stream")
+TILES = ("fid", "stream")
 
 
 @pytest.mark.slow

@@ -30,7 +30,7 @@ def study(output: Path, **changes) -> dict:
     config["trusted"] = []
     config["shift"] = {
         "title": "Fingerprints",
-        "seeds": [0, 1],
+        "seeds": [0],
         "steps": 5,
         "samples": 60,
         "resamples": 50,
@@ -75,11 +75,11 @@ def test_a_study_of_quantities_runs_and_reports(finished):
 @pytest.mark.slow
 def test_a_job_gives_what_a_sweep_minimises(finished):
     config, _ = finished
-    ran = run_study(config | {"arm": "wide", "seed": 1})
+    ran = run_study(config | {"arm": "wide", "seed": 0})
     results = json.loads((Path(config["output"]) / "results.json").read_text())
     key = task_of(load_system("drone")).metric.key
     values = [
-        row["by_seed"]["1"]
+        row["by_seed"]["0"]
         for row in results["cells"]
         if (row["arm"], row["metric"]) == ("wide", key)
     ]
