@@ -123,7 +123,8 @@ def test_rates_are_measured_of_every_system_of_quantities(loaded, monkeypatch):
     found = rates.measured("ann_mwf", 0.001, 2)
     assert found["samples_per_s_1_thread"] > 0
     assert 0 < found["share_of_generation"] < 1 and 0 <= found["stall"] <= 1
-    assert all(found[f"{part}_ms"] > 0 for part in ("draw", "render", "hand_over"))
+    assert found["draw_ms"] > 0 and found["render_ms"] > 0
+    assert found["hand_over_ms"] >= 0  # what is left of a batch: none where the clock says so
 
 
 def test_a_network_is_trained_once(loaded, monkeypatch, tmp_path):
