@@ -6,6 +6,7 @@ norms of gradients, the checkpoint, and the table and report of an evaluation.
 
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -208,8 +209,11 @@ def log_evaluation(
 
 
 def is_first_process() -> bool:
-    """Whether this is the process, of several, that writes."""
-    return not getattr(rank_zero_only, "rank", 0)
+    """Whether this is the process, of several, that writes.
+
+    Lightning notes the rank when it is imported, which a forked process may have done before.
+    """
+    return not int(os.environ.get("RANK", getattr(rank_zero_only, "rank", 0)))
 
 
 def finish() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
-import sys
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,25 +19,63 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 # Else a process that is started again may be given the address of one that is gone.
 OWN_STORE = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
-WORDS = ["-m", "ipads_stream", "train", *TRAINING, "trainer.devices=null", "resume=auto"]
+WORDS = ["train", *TRAINING, "trainer.devices=null", "resume=auto"]
+# torchrun waits for what a function returns, which sys.exit(0) would not let it do.
+PROGRAM = """
+import sys
+from ipads_stream.__main__ import main
+if code := main():
+    sys.exit(code)
+"""
 
 
-def agent(output: Path, *options: str) -> subprocess.Popen:
-    """torchrun, which runs beside the test."""
-    with output.with_suffix(".txt").open("a") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "torch.distributed.run", *options, *WORDS, f"output={output}"],
-            env=os.environ | OWN_STORE | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-            stdout=log, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+class Agent:
+    """torchrun as a process, and the ranks as its grandchildren, all forked after the imports."""
+
+    def __init__(self, output: Path, *options: str) -> None:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        program = output.with_suffix(".py")
+        program.write_text(PROGRAM)
+        words = [*options, str(program), *WORDS, f"output={output}"]
+        environment = os.environ | OWN_STORE | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        log = output.with_suffix(".txt")
+        self.process = forking().Process(target=_torchrun, args=(words, environment, log))
+        self.process.start()
+
+    def wait(self, timeout: float) -> int | None:
+        """Its exit code; None where it still runs."""
+        self.process.join(timeout)
+        return self.process.exitcode
+
+    def ranks(self) -> list[int]:
+        """Numbers of the processes that it has started to train."""
+        servers = children(self.process.pid)
+        return [rank for server in servers for rank in children(server)]
+
+    def lose(self) -> None:
+        """Kills torchrun and its workers, as where a node is lost."""
+        if self.process.is_alive():
+            for number in (self.process.pid, *children(self.process.pid), *self.ranks()):
+                os.kill(number, signal.SIGKILL)
+            self.process.join()
 
 
-def lose(process: subprocess.Popen) -> None:
-    """Kills torchrun and its workers, as where a node is lost."""
-    if process.poll() is None:
-        for number in (process.pid, *workers(process)):
-            os.kill(number, signal.SIGKILL)
-        process.wait()
+def forking() -> Any:
+    """Processes forked from one that has imported the package, which takes 10 s."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["ipads_stream.train.supervised", "torch.distributed.run"])
+    return context
+
+
+def _torchrun(words: list[str], environment: dict[str, str], log: Path) -> None:
+    from torch.distributed.run import parse_args, run
+
+    os.environ.update(environment)
+    with log.open("a") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    forking()
+    run(parse_args(["--run-path", "--start-method=forkserver", *words]))
 
 
 def listens(port: int) -> bool:
@@ -46,10 +84,10 @@ def listens(port: int) -> bool:
         return there.connect_ex(("127.0.0.1", port)) == 0
 
 
-def workers(process: subprocess.Popen) -> list[int]:
-    """Processes that an agent has started."""
-    text = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
-    return [int(number) for number in text.split()]
+def children(number: int) -> list[int]:
+    """Processes that a process has started."""
+    text = Path(f"/proc/{number}/task/{number}/children").read_text()
+    return [int(child) for child in text.split()]
 
 
 def under_way(output: Path, since: int = 20) -> bool:
@@ -64,21 +102,21 @@ def under_way(output: Path, since: int = 20) -> bool:
 def two(tmp_path_factory):
     """The training in two processes that nothing disturbs."""
     output = tmp_path_factory.mktemp("two") / "run"
-    process = agent(output, "--standalone", "--nproc-per-node=2")
+    process = Agent(output, "--standalone", "--nproc-per-node=2")
     assert process.wait(timeout=200) == 0, output.with_suffix(".txt").read_text()
     return output
 
 
 def test_a_process_that_is_killed_is_started_again_and_nothing_changes(tmp_path, two):
     output = tmp_path / "run"
-    process = agent(output, "--standalone", "--nproc-per-node=2", "--max-restarts=1")
+    process = Agent(output, "--standalone", "--nproc-per-node=2", "--max-restarts=1")
     try:
         wait_for(lambda: under_way(output), 120)
-        os.kill(workers(process)[1], signal.SIGKILL)
+        os.kill(process.ranks()[-1], signal.SIGKILL)
         assert process.wait(timeout=200) == 0, output.with_suffix(".txt").read_text()
         assert "TORCH_DISABLE" not in output.with_suffix(".txt").read_text()
     finally:
-        lose(process)
+        process.lose()
     found, expected = losses(output), losses(two)
     assert found == expected and len(found) == 400  # the log is cut to the checkpoint first
     one, whole = weights(output), weights(two)
@@ -92,17 +130,17 @@ def test_a_node_that_is_lost_leaves_the_others_with_the_same_samples(tmp_path, t
     options = ["--nnodes=1:2", "--nproc-per-node=1", "--max-restarts=3", "--rdzv-id=trial",
                "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}", "--rdzv-conf="
                "keep_alive_interval=2,keep_alive_max_attempt=3,last_call_timeout=20"]  # fmt: skip
-    first = agent(output, *options)
+    first = Agent(output, *options)
     wait_for(lambda: listens(port))  # on the first node the others meet
-    second = agent(output, *options)
+    second = Agent(output, *options)
     try:
         wait_for(lambda: under_way(output), 120)
         before = losses(output)
-        lose(second)
+        second.lose()
         assert first.wait(timeout=250) == 0, output.with_suffix(".txt").read_text()
     finally:
         for process in (first, second):
-            lose(process)
+            process.lose()
     found, expected = losses(output), dict(losses(two))
     assert [expected[step] for step, _ in before] == [loss for _, loss in before]
     assert {step for step, _ in found} == set(expected)

@@ -204,7 +204,7 @@ def test_an_arm_starts_from_the_network_of_another(tmp_path):
 
 
 def test_an_interrupted_study_goes_on(tmp_path):
-    words = ["shift=tiny", "shift.steps=600", "shift.seeds=[0]", "logger=none",
+    words = ["shift=tiny", "shift.steps=300", "shift.seeds=[0]", "logger=none",
              f"output={tmp_path / 'o'}", f"hydra.run.dir={tmp_path / 'h'}"]  # fmt: skip
     command = [sys.executable, str(ROOT / "experiments" / "shift.py"), *words, "arm=uniform"]
     process = subprocess.Popen(
@@ -221,16 +221,16 @@ def test_an_interrupted_study_goes_on(tmp_path):
     text, _ = process.communicate(timeout=120)
     assert process.returncode == 130, text
     assert "the same command goes on" in text
-    config = tiny(tmp_path / "o", "shift.steps=600", "shift.seeds=[0]")
+    config = tiny(tmp_path / "o", "shift.steps=300", "shift.seeds=[0]")
     study, task = read_study(config), Task("uniform", 0)
     assert not is_finished(study, task)
     steps = [json.loads(line)["step"] for line in logs[0].read_text().splitlines()]
     done = max(steps)
-    assert 20 <= done < 599
+    assert 20 <= done < 299
     run_task(study, task)
     assert is_finished(study, task)
     after = [json.loads(line)["step"] for line in logs[0].read_text().splitlines()]
-    assert after[: len(steps)] == steps and after[len(steps)] == done + 1 and after[-1] == 599
+    assert after[: len(steps)] == steps and after[len(steps)] == done + 1 and after[-1] == 299
     # An uninterrupted training gives the same network, bit for bit.
     other = read_study(config | {"output": str(tmp_path / "whole")})
     run_task(other, task)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from forked_command import Command
 
 SMALL = [
     "logger=none",
@@ -39,19 +40,19 @@ def losses():
 
 
 @pytest.fixture
-def command():
-    """Runs the command line in a process of its own."""
+def launched():
+    """Runs the command line under a launcher, whose ranks import the package one by one."""
 
-    def run(*words, launcher=(), **options):
+    def run(*words, launcher=("-m",)):
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_SILENT": "true"}
-        line = [sys.executable, *(launcher or ("-m",)), "ipads_stream", *words]
-        return subprocess.Popen(
-            line,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            **options,
-        )
+        line = [sys.executable, *launcher, "ipads_stream", *words]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen(line, env=environment, **pipes)
 
     return run
+
+
+@pytest.fixture
+def command(tmp_path):
+    """Runs the command line in a process of its own; used as a ``subprocess.Popen`` is."""
+    return lambda *words: Command(words, tmp_path)

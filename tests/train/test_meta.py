@@ -224,10 +224,10 @@ def _stop_after(patch, steps):
 
 
 @pytest.mark.slow
-def test_two_processes_meta_train_as_one(tmp_path, small, losses, command):
+def test_two_processes_meta_train_as_one(tmp_path, small, losses, launched):
     words = [*META[:1], *small, *META[1:], "trainer.max_steps=3"]
     assert main(["train", *words, f"output={tmp_path / 'one'}"]) == 0
-    process = command("train", *words, "trainer.devices=2", f"output={tmp_path / 'two'}")
+    process = launched("train", *words, "trainer.devices=2", f"output={tmp_path / 'two'}")
     _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     alone, together = losses(tmp_path / "one"), losses(tmp_path / "two")

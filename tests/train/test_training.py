@@ -145,12 +145,12 @@ def test_kill_and_resume_goes_on_exactly(tmp_path, small, losses, command):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["lightning", "torchrun"])
-def test_two_processes_train_as_one(tmp_path, small, losses, command, launcher):
+def test_two_processes_train_as_one(tmp_path, small, losses, launched, launcher):
     small = [*small, "trainer.max_steps=6"]
     assert main(["train", *small, f"output={tmp_path / 'one'}"]) == 0
     words = ["train", *small, "trainer.devices=2", f"output={tmp_path / 'two'}"]
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m")
-    process = command(*words, launcher=torchrun if launcher == "torchrun" else ())
+    process = launched(*words, launcher=torchrun if launcher == "torchrun" else ("-m",))
     _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     one, two = (read_checkpoint(tmp_path / n / "run.ckpt") for n in ("one", "two"))

@@ -463,10 +463,10 @@ def test_bad_transfer_configuration_is_one_line_and_2(tmp_path, pretrained, caps
 
 
 @pytest.mark.slow
-def test_two_processes_fine_tune_as_one(tmp_path, pretrained, losses, command):
+def test_two_processes_fine_tune_as_one(tmp_path, pretrained, losses, launched):
     line = words(pretrained, TARGET, "trainer.real_share=0.25", "trainer.max_steps=3")
     assert main(["train", *line, f"output={tmp_path / 'one'}"]) == 0
-    process = command("train", *line, "trainer.devices=2", f"output={tmp_path / 'two'}")
+    process = launched("train", *line, "trainer.devices=2", f"output={tmp_path / 'two'}")
     _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     alone, together = losses(tmp_path / "one"), losses(tmp_path / "two")
