@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from forked_command import forking
 from trials import ROOT, TRAINING, free_ports, losses, wait_for, weights
 
 from ipads_stream.train.checkpoint import read_checkpoint
@@ -58,13 +57,6 @@ class Agent:
             for number in (self.process.pid, *children(self.process.pid), *self.ranks()):
                 os.kill(number, signal.SIGKILL)
             self.process.join()
-
-
-def forking() -> Any:
-    """Processes forked from one that has imported the package, which takes 10 s."""
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["ipads_stream.train.supervised", "torch.distributed.run"])
-    return context
 
 
 def _torchrun(words: list[str], environment: dict[str, str], log: Path) -> None:

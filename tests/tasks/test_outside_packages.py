@@ -1,12 +1,10 @@
 """Systems of somebody else's packages train, are evaluated, shown and replayed."""
 
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from forked_command import Command
 from outside import EXAMPLES, FEW
 
 from ipads_stream import Stream, load_system
@@ -139,10 +137,9 @@ IMAGES = {"t2_mapping": echoes, "parallel_imaging": coils, "displacement": encod
 def test_the_command_of_its_readme_runs_in_a_process_of_its_own(name, tmp_path):
     words = [f"conf={name}/conf", f"trusted=[{name}]", f"system={name}", f"output={tmp_path}/run"]
     words += [*FEW[name], "device=cpu", "logger=none", "trainer.bar=false"]
-    command = [sys.executable, "-m", "ipads_stream", "train", *words]
-    python_path = os.pathsep.join(path for path in sys.path if path)
-    environment = {**os.environ, "PYTHONPATH": python_path}
-    subprocess.run(command, cwd=EXAMPLES, env=environment, check=True, timeout=240)
+    process = Command(["train", *words], tmp_path, cwd=EXAMPLES)
+    _, text = process.communicate(timeout=240)
+    assert process.returncode == 0, text
     assert (tmp_path / "run" / "run.ckpt").is_file()
 
 
