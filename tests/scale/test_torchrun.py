@@ -9,77 +9,25 @@ from pathlib import Path
 
 import pytest
 import torch
-from forked_command import forking
-from trials import ROOT, TRAINING, free_ports, losses, wait_for, weights
+from forked_torchrun import TWO_RANKS, Torchrun
+from trials import TRAINING, free_ports, losses, wait_for, weights
 
 from ipads_stream.train.checkpoint import read_checkpoint
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-# Else a process that is started again may be given the address of one that is gone.
-OWN_STORE = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
 WORDS = ["train", *TRAINING, "trainer.devices=null", "resume=auto"]
-# torchrun waits for what a function returns, which sys.exit(0) would not let it do.
-PROGRAM = """
-import sys
-from ipads_stream.__main__ import main
-if code := main():
-    sys.exit(code)
-"""
 
 
-class Agent:
-    """torchrun as a process, and the ranks as its grandchildren, all forked after the imports."""
-
-    def __init__(self, output: Path, *options: str) -> None:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        program = output.with_suffix(".py")
-        program.write_text(PROGRAM)
-        words = [*options, str(program), *WORDS, f"output={output}"]
-        environment = os.environ | OWN_STORE | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        log = output.with_suffix(".txt")
-        self.process = forking().Process(target=_torchrun, args=(words, environment, log))
-        self.process.start()
-
-    def wait(self, timeout: float) -> int | None:
-        """Its exit code; None where it still runs."""
-        self.process.join(timeout)
-        return self.process.exitcode
-
-    def ranks(self) -> list[int]:
-        """Numbers of the processes that it has started to train."""
-        servers = children(self.process.pid)
-        return [rank for server in servers for rank in children(server)]
-
-    def lose(self) -> None:
-        """Kills torchrun and its workers, as where a node is lost."""
-        if self.process.is_alive():
-            for number in (self.process.pid, *children(self.process.pid), *self.ranks()):
-                os.kill(number, signal.SIGKILL)
-            self.process.join()
-
-
-def _torchrun(words: list[str], environment: dict[str, str], log: Path) -> None:
-    from torch.distributed.run import parse_args, run
-
-    os.environ.update(environment)
-    with log.open("a") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    forking()
-    run(parse_args(["--run-path", "--start-method=forkserver", *words]))
+def started(output: Path, *options: str) -> Torchrun:
+    """The training under torchrun."""
+    return Torchrun([*WORDS, f"output={output}"], output.with_suffix(".txt"), options)
 
 
 def listens(port: int) -> bool:
     """Whether something answers at a port of this machine."""
     with socket.socket() as there:
         return there.connect_ex(("127.0.0.1", port)) == 0
-
-
-def children(number: int) -> list[int]:
-    """Processes that a process has started."""
-    text = Path(f"/proc/{number}/task/{number}/children").read_text()
-    return [int(child) for child in text.split()]
 
 
 def under_way(output: Path, since: int = 20) -> bool:
@@ -94,14 +42,14 @@ def under_way(output: Path, since: int = 20) -> bool:
 def two(tmp_path_factory):
     """The training in two processes that nothing disturbs."""
     output = tmp_path_factory.mktemp("two") / "run"
-    process = Agent(output, "--standalone", "--nproc-per-node=2")
+    process = started(output, *TWO_RANKS)
     assert process.wait(timeout=200) == 0, output.with_suffix(".txt").read_text()
     return output
 
 
 def test_a_process_that_is_killed_is_started_again_and_nothing_changes(tmp_path, two):
     output = tmp_path / "run"
-    process = Agent(output, "--standalone", "--nproc-per-node=2", "--max-restarts=1")
+    process = started(output, *TWO_RANKS, "--max-restarts=1")
     try:
         wait_for(lambda: under_way(output), 120)
         os.kill(process.ranks()[-1], signal.SIGKILL)
@@ -122,9 +70,9 @@ def test_a_node_that_is_lost_leaves_the_others_with_the_same_samples(tmp_path, t
     options = ["--nnodes=1:2", "--nproc-per-node=1", "--max-restarts=3", "--rdzv-id=trial",
                "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}", "--rdzv-conf="
                "keep_alive_interval=2,keep_alive_max_attempt=3,last_call_timeout=20"]  # fmt: skip
-    first = Agent(output, *options)
+    first = started(output, *options)
     wait_for(lambda: listens(port))  # on the first node the others meet
-    second = Agent(output, *options)
+    second = started(output, *options)
     try:
         wait_for(lambda: under_way(output), 120)
         before = losses(output)

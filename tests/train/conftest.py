@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 from forked_command import Command
@@ -37,19 +34,6 @@ def small():
 @pytest.fixture
 def losses():
     return read
-
-
-@pytest.fixture
-def launched():
-    """Runs the command line under a launcher, whose ranks import the package one by one."""
-
-    def run(*words, launcher=("-m",)):
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_SILENT": "true"}
-        line = [sys.executable, *launcher, "ipads_stream", *words]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen(line, env=environment, **pipes)
-
-    return run
 
 
 @pytest.fixture

@@ -7,13 +7,12 @@ import multiprocessing
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
+from forked_torchrun import Torchrun
 
 from ipads_stream.__main__ import main
 from ipads_stream.core.files import cut_log
@@ -314,23 +313,18 @@ def test_kills_at_random_moments_lose_nothing(tmp_path, words, kind):
 
 @pytest.mark.slow
 def test_kills_of_two_ranks_lose_nothing(tmp_path, words):
-    words = [sys.executable, "-m", "ipads_stream", "train", *words, "trainer.devices=2",
-             "trainer.save_every=0.05", "trainer.max_steps=40"]  # fmt: skip
+    words = ["train", *words, "trainer.devices=null", "trainer.save_every=0.05",
+             "trainer.max_steps=40", "resume=auto"]  # fmt: skip
     whole, run = tmp_path / "whole", tmp_path / "run"
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    assert subprocess.run([*words, f"output={whole}"], timeout=300, **quiet).returncode == 0
-    process = subprocess.Popen(
-        [*words, f"output={run}", "resume=auto"], start_new_session=True, **quiet
-    )
+    assert Torchrun([*words, f"output={whole}"], tmp_path / "whole.txt").wait() == 0
+    two = Torchrun([*words, f"output={run}"], tmp_path / "run.txt")
     until = time.monotonic() + 120
-    while time.monotonic() < until and process.poll() is None:
+    while time.monotonic() < until and two.process.is_alive():
         log = run / "metrics.jsonl"
         if log.is_file() and len(log.read_bytes().splitlines()) >= 25:
             break
         time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    code = subprocess.run([*words, f"output={run}", "resume=auto"], timeout=300, **quiet).returncode
-    assert code == 0
+    two.lose()
+    assert Torchrun([*words, f"output={run}"], tmp_path / "run.txt").wait() == 0
     assert rows(run) == rows(whole)
     assert same(state(run), state(whole))

@@ -10,6 +10,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 import torch
+from forked_torchrun import Torchrun
 
 from ipads_stream import ConfigError, Stream, load_model, load_system
 from ipads_stream.__main__ import main
@@ -463,12 +464,13 @@ def test_bad_transfer_configuration_is_one_line_and_2(tmp_path, pretrained, caps
 
 
 @pytest.mark.slow
-def test_two_processes_fine_tune_as_one(tmp_path, pretrained, losses, launched):
+def test_two_processes_fine_tune_as_one(tmp_path, pretrained, losses):
     line = words(pretrained, TARGET, "trainer.real_share=0.25", "trainer.max_steps=3")
     assert main(["train", *line, f"output={tmp_path / 'one'}"]) == 0
-    process = launched("train", *line, "trainer.devices=2", f"output={tmp_path / 'two'}")
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
+    two = Torchrun(
+        ["train", *line, "trainer.devices=null", f"output={tmp_path / 'two'}"], tmp_path / "two.txt"
+    )
+    assert two.wait() == 0, two.log.read_text()
     alone, together = losses(tmp_path / "one"), losses(tmp_path / "two")
     assert [together[i] for i in range(3)] == pytest.approx([alone[i] for i in range(3)], rel=1e-3)
     assert held(tmp_path / "two")[0] == pytest.approx(held(tmp_path / "one")[0], rel=1e-5)
