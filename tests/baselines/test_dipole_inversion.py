@@ -142,6 +142,7 @@ class TestTuning:
         loud = dataclasses.replace(self.system, noise=Constant(value=0.05))
         assert tuned_tikhonov(quiet).setting < tuned_tikhonov(loud).setting
 
+    @pytest.mark.slow
     def test_methods_order_as_they_should(self):
         sample = Stream(self.system, device="cpu", split="test").sample(range(4))
         inputs = {name: tensor.numpy() for name, tensor in sample.inputs.items()}

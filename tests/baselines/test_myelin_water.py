@@ -99,6 +99,7 @@ def test_the_spectrum_errs_no_more_than_the_settings_of_decaes(snr):
     assert ours < 1.05 * theirs
 
 
+@pytest.mark.slow
 def test_the_unit_of_the_signal_does_not_matter():
     for name in ("ann_mwf", "ann_mwf_cpmg"):
         system, _, inputs = _voxels(name, 100.0, 6)
@@ -111,6 +112,7 @@ def test_the_unit_of_the_signal_does_not_matter():
             assert np.allclose(one["MWF"], other["MWF"], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_no_method_surpasses_the_posterior_mean():
     system, params, inputs = _voxels("ann_mwf", 100.0)
     methods = classical_methods(system)

@@ -91,6 +91,7 @@ def test_too_few_points_for_a_line_give_the_low_rank_estimate():
     )
 
 
+@pytest.mark.slow
 def test_noise_is_taken_out_of_measured_points_as_far_as_asked():
     full, mask, fid, start, _ = signals(noise=0.05)
     fitted, mixed, kept = (
@@ -119,6 +120,7 @@ def test_keeps_zero_rows_precision_and_input_and_records(dtype):
     assert Lines()(empty, mask[0, :16], empty).estimate.shape == (0, 16)
 
 
+@pytest.mark.slow
 def test_rows_are_independent_and_scale_and_hidden_values_are_not_used():
     _, mask, fid, start, _ = signals(rows=20, noise=0.05)  # more than one batch
     mask[3, np.flatnonzero(mask[3])[:4]] = False  # fewer points than the others

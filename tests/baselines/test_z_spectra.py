@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pytest
 
 from ipads_stream import load_system
 from ipads_stream.baselines import classical_methods
@@ -41,6 +42,7 @@ def test_lorentzian_spectra_give_their_lines():
     assert np.abs(found - lines).max() < 0.01
 
 
+@pytest.mark.slow
 def test_without_noise_the_model_fit_finds_the_shift_and_the_spectrum():
     system, params, _ = _voxels(100.0)
     clean = np.asarray(system.forward(params))
@@ -49,6 +51,7 @@ def test_without_noise_the_model_fit_finds_the_shift_and_the_spectrum():
     assert np.median(np.abs(np.log(found["PCr"] / params["PCr"]))) < 0.1
 
 
+@pytest.mark.slow
 def test_estimates_have_the_order_of_the_truth():
     system, params, inputs = _voxels(400.0, 60)
     methods = classical_methods(system)

@@ -63,6 +63,7 @@ def test_bad_words_are_one_line_and_2(words, message, capsys, tmp_path, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_doctor_tells_versions_devices_and_kernels(capsys):
     assert main(["doctor"]) == 0
     text = capsys.readouterr().out
@@ -109,6 +110,7 @@ def test_a_simulator_that_fails_is_one_line_and_1(tmp_path, capsys, monkeypatch)
     assert error.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_terminal_without_unicode_loses_signs_not_work(tmp_path):
     (tmp_path / "näme").mkdir()
     words = ["-m", "ipads_stream", "freeze", f"path={tmp_path / 'näme' / 'set'}", "num_samples=2"]

@@ -31,6 +31,7 @@ def run(folder, *words):
     return subprocess.run(line, cwd=folder, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_a_system_is_composed_and_nothing_else_is_touched(tmp_path):
     done = run(tmp_path)
     assert done.returncode == 0, done.stderr

@@ -52,6 +52,7 @@ def test_comments_and_sources_stand_beside_the_keys(capsys):
     assert "config='fly': one of train" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_words_for_a_shell():
     script = completion("bash", list(VERBS))
     for word in ("trainer.max_steps=", "system=drone", "checkpoint=", "fit-prior"):

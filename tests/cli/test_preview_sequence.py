@@ -22,6 +22,7 @@ def is_picture(path):
     return path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size > 20_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_every_yaml_is_a_sequence(name):
     sequence = build_sequence(compose([f"sequence={name}"], name="preview"))
@@ -96,6 +97,7 @@ WRONG = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("message", WRONG)
 def test_wrong_keys(message, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(Path(__file__).parents[2])

@@ -45,6 +45,7 @@ def test_nothing_is_installed_that_is_not_on_the_index():
     assert not re.search(r"pip install '?ipads", text)
 
 
+@pytest.mark.slow
 def test_its_system_trains_and_evaluates(tmp_path, monkeypatch, capsys):
     (tmp_path / "mylab").mkdir()
     (tmp_path / "mylab" / "decay.py").write_text(block("python", "class Decay"))

@@ -34,6 +34,7 @@ def small(name):
     return load_system(name, ["schedule.num_frames=40"] if name == "drone" else [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LIMITED)
 def test_errors_do_not_grow_with_snr(name):
     model = load_model(CHECKPOINTS / f"{name}.ckpt")

@@ -50,6 +50,7 @@ def test_blocks_that_are_not_run(block):
     pytest.skip(block.reason)
 
 
+@pytest.mark.slow
 @LIGHTNING
 @pytest.mark.parametrize("page", PAGES, ids=ids)
 def test_python_and_yaml(page, place, names):

@@ -28,6 +28,7 @@ def trained(tmp_path, name, *words, steps=10, device="cuda"):
     return output, np.array([row["loss"] for row in rows if "loss" in row])
 
 
+@pytest.mark.slow
 def test_a_run_is_that_of_the_cpu(gpu, tmp_path):
     _, device = trained(tmp_path, "cuda", "trainer.val_every=5")
     _, host = trained(tmp_path, "cpu", "trainer.val_every=5", device="cpu")

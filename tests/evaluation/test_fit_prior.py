@@ -50,6 +50,7 @@ def fitted(data, output, *overrides):
     return fit_prior(build_system(config), config)
 
 
+@pytest.mark.slow
 def test_what_is_written_is_what_the_data_were_drawn_from(truth, plane, tmp_path):
     yaml_path, picture = fitted(plane, tmp_path, "name=mine")
     assert yaml_path == tmp_path / "system" / "mine.yaml"
@@ -69,6 +70,7 @@ def test_what_is_written_is_what_the_data_were_drawn_from(truth, plane, tmp_path
     assert sample.inputs["fid"].shape == (20, 128)
 
 
+@pytest.mark.slow
 def test_a_prior_fitted_to_its_own_samples_comes_back(plane, tmp_path):
     fitted(plane, tmp_path / "one")
     system = load_system("fitted", ["rate=1.0"], conf=tmp_path / "one")
@@ -163,6 +165,7 @@ def test_data_without_lines_are_refused(tmp_path):
         fitted(tmp_path / "noise.npy", tmp_path)
 
 
+@pytest.mark.slow
 def test_a_measured_plane(data_folder, tmp_path):
     path, _ = fitted("ubiquitin", tmp_path, "name=ubiquitin_prior")
     system = load_system("ubiquitin_prior", conf=tmp_path)
@@ -173,6 +176,7 @@ def test_a_measured_plane(data_folder, tmp_path):
     assert "rows of" in path.read_text()
 
 
+@pytest.mark.slow
 def test_a_prior_takes_what_evaluate_takes(truth, plane, tmp_path):
     """One gate for every reader: the quadrature and the direction that no file says."""
     rows = np.load(plane)[:60]

@@ -137,6 +137,7 @@ def test_every_method_and_rate_is_counted():
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_report_leads_with_low_peaks(run, monkeypatch):  # noqa: F811
     monkeypatch.setitem(settings.SECONDS, "quick", 1e-6)  # leaves out what is slow
     plane = cosy()

@@ -38,6 +38,7 @@ def test_schedules_have_the_rate_and_differ():
     assert np.array_equal(draw_schedules(64, 0.25, 2, seed=0), masks[:2])
 
 
+@pytest.mark.slow
 def test_numbers_are_complete(perfect):
     assert len(perfect.schedules) == 2 * 4 * 3
     assert len(perfect.rows) == 2 * 4

@@ -153,6 +153,7 @@ def test_classical_methods_are_those_of_the_system_and_of_the_configuration():
         assert error.value.key.startswith("baselines.mine")
 
 
+@pytest.mark.slow
 def test_the_verb_leaves_a_report(run, capsys):
     checkpoint, system = run
     words = [f"checkpoint={checkpoint}", "trusted=[toy_decay]", "samples=40"]
@@ -181,6 +182,7 @@ def test_the_verb_leaves_a_report(run, capsys):
     assert not list(output.glob(".*"))
 
 
+@pytest.mark.slow
 def test_the_table_and_the_page_go_to_the_logger_asked_for(run, tmp_path, monkeypatch):
     calls = []
     monkeypatch.setattr(

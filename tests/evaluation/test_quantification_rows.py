@@ -95,6 +95,7 @@ ARMS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", ["small", "full"])
 @pytest.mark.parametrize("name", sorted(ARMS))
 def test_both_budgets_of_every_arm_can_be_built(name, budget, monkeypatch, tmp_path):
@@ -116,6 +117,7 @@ def test_both_budgets_of_every_arm_can_be_built(name, budget, monkeypatch, tmp_p
         assert sum(parameter.numel() for parameter in net.parameters()) > 0
 
 
+@pytest.mark.slow
 def test_rates_are_measured_of_every_system_of_quantities(loaded, monkeypatch):
     rates = loaded("rates/systems")
     names = rates.names()

@@ -78,6 +78,7 @@ def measured(run):
     return output, evaluate(Idle(), small_system(), config, output)[0]
 
 
+@pytest.mark.slow
 def test_measured_evaluation_leaves_everything(measured):
     output, text = measured
     results = json.loads((output / "results.json").read_text())
@@ -110,6 +111,7 @@ def test_report_is_self_contained_and_escaped(measured):
     assert not re.search(r"https?://", markup)
 
 
+@pytest.mark.slow
 def test_synthetic_evaluation(run):
     output = run / "synthetic"
     net = Thresholds(2)
@@ -126,6 +128,7 @@ def test_synthetic_evaluation(run):
     parsed((output / "report.html").read_text())
 
 
+@pytest.mark.slow
 def test_unavailable_data_are_replaced_and_said_so(run, monkeypatch):
     def refuse(name, progress=True):
         raise datasets.DataUnavailable("not at hand")
@@ -168,6 +171,7 @@ def settings_of(config):
     return Settings.of(config, task_of(system, config), system)
 
 
+@pytest.mark.slow
 def test_short_signals_are_not_refined(run):
     system = small_system(points=6)
     text, _ = evaluate(Idle(), system, config_of(run, rates=[0.5]), run / "short")
@@ -175,6 +179,7 @@ def test_short_signals_are_not_refined(run):
     assert not (run / "short" / "convergence.png").exists()
 
 
+@pytest.mark.slow
 def test_the_step_after_the_network_is_not_one_of_the_others(run):
     output = run / "lead"
     text, _ = evaluate(Idle(), small_system(), config_of(run, rates=[0.5]), output)

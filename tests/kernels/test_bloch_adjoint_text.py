@@ -97,6 +97,7 @@ PRECISIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("text_on_cpu")
 @pytest.mark.parametrize("follow_rf", [True, False])
 @pytest.mark.parametrize("precision", PRECISIONS.values(), ids=PRECISIONS)

@@ -101,6 +101,7 @@ def _gap(signal, exact):
     return np.abs(_numpy(signal) - exact).max() / np.abs(exact).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("convert", BACKENDS.values(), ids=BACKENDS)
 @pytest.mark.parametrize(("kind", "bound"), [("f4", 1e-5), ("f8", 1e-7)])
 @pytest.mark.parametrize("coils", [0, 1, 3, 21])

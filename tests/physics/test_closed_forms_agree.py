@@ -55,6 +55,7 @@ def _signal(M):
     return -1j * (M[:, 0] + 1j * M[:, 1])
 
 
+@pytest.mark.slow
 def test_spoiled_gradient_echo():
     flip, TR, TE = 0.4, 0.03, 0.007
     M = _equilibrium()
@@ -93,6 +94,7 @@ def test_inversion_recovery(efficiency, flip):
     np.testing.assert_allclose(echo, expected, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("centre", [0, 7, 31])
 def test_mprage(centre):
     flip, TI, TR, ESP, num, TE = 0.16, 0.7, 1.6, 0.009, 32, 0.004

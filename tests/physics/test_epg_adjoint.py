@@ -211,6 +211,7 @@ def test_the_gpu_gets_what_its_kernels_take(tmp_path, monkeypatch):
                 assert np.abs(ours[name] - slope).max() < 1e-11 * (1 + np.abs(slope).max())
 
 
+@pytest.mark.slow
 @pytest.mark.gpu
 @pytest.mark.parametrize("one_axis", [True, False])
 def test_cuda_agrees(one_axis):

@@ -206,6 +206,7 @@ def _phases(w, m, rest):
     return M[:, 0] + 1j * M[:, 1]
 
 
+@pytest.mark.slow
 def test_the_phase_of_velocity_and_acceleration():
     """Against the moments of the gradient, integrated in closed form."""
     w = _moving_waveforms()

@@ -97,6 +97,7 @@ def names(system, folder, samples=40, **keywords):
     return [path.name for path in paths]
 
 
+@pytest.mark.slow
 def test_spectra(tmp_path):
     found = names(small_system(), tmp_path / "new" / "folder")
     assert found == ["parameters.png", "corner.png", "samples.png", "masks.png"]
@@ -106,6 +107,7 @@ def test_maps_without_anything_that_changes_or_depends(tmp_path):
     assert names(maps(), tmp_path) == ["parameters.png", "samples.png"]
 
 
+@pytest.mark.slow
 def test_what_depends_adapts_and_changes_gets_its_pictures(tmp_path):
     system = maps(
         T2=Curriculum(
@@ -126,6 +128,7 @@ def test_what_depends_adapts_and_changes_gets_its_pictures(tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_templates_and_their_distributions(tmp_path):
     system = maps(shapes=RandomShapes(number=4), field=moled_b0())
     found = names(system, tmp_path)

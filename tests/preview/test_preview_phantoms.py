@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ipads_stream.preview.phantoms import preview_phantoms
 
 
+@pytest.mark.slow
 def test_galleries_of_everything_that_needs_no_data(tmp_path, monkeypatch):
     monkeypatch.delenv("IPADS_DATA", raising=False)
     paths = preview_phantoms(tmp_path / "new", size=24)
@@ -14,6 +17,7 @@ def test_galleries_of_everything_that_needs_no_data(tmp_path, monkeypatch):
     assert all(path.stat().st_size > 10_000 for path in paths)
 
 
+@pytest.mark.slow
 def test_galleries_of_data(tmp_path, monkeypatch, data_folder):
     monkeypatch.setenv("IPADS_DATA", str(data_folder))
     names = {path.stem for path in preview_phantoms(tmp_path, size=24)}

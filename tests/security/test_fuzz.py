@@ -68,6 +68,7 @@ ASKED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "name"), ASKED, ids=lambda x: " ".join(x) if isinstance(x, list) else ""
 )

@@ -164,6 +164,7 @@ def agree(first, second, *, phases=1e-14, gradients=1e-14):
     )
 
 
+@pytest.mark.slow
 def test_files_survive_being_written(path, tmp_path):
     first = read_pulseq(path)
     write_pulseq(first, tmp_path / "again.seq")

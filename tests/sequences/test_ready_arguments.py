@@ -70,6 +70,7 @@ def test_every_argument_is_described_once(make):
     assert "ConfigError: a value that the scanner cannot play" in make.__doc__
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", list(_ready()), ids=lambda make: make.__name__)
 @pytest.mark.parametrize("matrix", [0, -1, 10**9])
 def test_what_is_too_large_is_refused_at_once(make, matrix):

@@ -23,6 +23,7 @@ SMALLER = {
 NAMES = sorted(path.stem for path in (conf_dir() / "sequence").glob("*.yaml"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_signal_is_the_same(name, tmp_path):
     words = [f"sequence={name}", *SMALLER.get(name, ["sequence.matrix=16"])]

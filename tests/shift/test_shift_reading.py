@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 SHIPPED = sorted(path.stem for path in (ROOT / "conf" / "shift").glob("*.yaml"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_study_composes_and_all_its_parts_can_be_built(name):
     study = read_study(compose([f"shift={name}"], name="shift"))
@@ -41,6 +42,7 @@ def test_the_arms_of_fig4_differ_in_what_they_say_alone():
     assert dense | {"overrides": []} == other | {"overrides": []}
 
 
+@pytest.mark.slow
 def test_a_folder_changes_with_what_decides_the_outcome_and_with_nothing_else():
     config = compose(["shift=tiny"], name="shift")
 

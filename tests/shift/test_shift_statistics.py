@@ -108,6 +108,7 @@ def test_a_paired_difference_is_found_though_seeds_differ_more():
     assert found["p"] < 0.01 and found["p_signs"] == 0.0625 and found["pairs"] == 5
 
 
+@pytest.mark.slow
 def test_no_difference_is_found_where_there_is_none():
     p = np.array([compared(1.0, key=20 + 2 * k)["p"] for k in range(60)])
     covered = [compared(1.0, key=20 + 2 * k) for k in range(60)]

@@ -35,6 +35,7 @@ def test_samples_equal_those_of_the_cpu_to_tolerance(stream):
     assert difference < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.gpu
 def test_kept_batches_are_not_overwritten(stream):
     batches = iter(stream)

@@ -14,6 +14,7 @@ from ipads_stream.core.errors import ConfigError
 from ipads_stream.stream.replay import digest, read_log
 
 
+@pytest.mark.slow
 def test_a_thousand_logged_samples_are_rebuilt(system):
     stream = Stream(system, seed=4, batch_size=100, threads=2, device="cpu")
     batches = iter(stream)
@@ -26,6 +27,7 @@ def test_a_thousand_logged_samples_are_rebuilt(system):
         replay(system, json.loads(json.dumps(record)))  # compares the digest
 
 
+@pytest.mark.slow
 def test_a_fresh_process_rebuilds_the_same(system):
     sample = Stream(system, seed=4, device="cpu").sample([10**9])
     record = sample.provenance.record(0) | {"digest": digest(sample, 0)}

@@ -96,6 +96,7 @@ def test_measured_images_tell_their_noise():
     assert np.array_equal(found["features"], inputs["features"])
 
 
+@pytest.mark.slow
 def test_one_power_tells_less_than_three_for_as_many_images():
     system = system_of()
     p = system.draw(keys(range(30)), np.zeros(30)) | {"snr": np.full(30, 200.0)}

@@ -45,6 +45,7 @@ def test_a_split_batch_equals_the_whole(system):
             assert np.array_equal(values[7:13], getattr(b, group)[name])
 
 
+@pytest.mark.slow
 def test_samples_are_finite_and_of_single_precision(system):
     sample = Stream(system, device="cpu").sample(range(200))
     for group in (sample.inputs, sample.targets):

@@ -36,6 +36,7 @@ def test_other_echo_times_are_refused_by_name(runs, tmp_path, capsys):
     assert "echo times (s)" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_k_space_of_a_brain_becomes_an_image(runs, tmp_path, data_folder, capsys):
     data = data_folder / "multicoil" / "brain_8ch_cartesian_ksp.npy"
     out = tmp_path / "out"

@@ -38,6 +38,7 @@ def reports(runs, tmp_path_factory):
     return report
 
 
+@pytest.mark.slow
 def test_is_evaluated_beside_its_baselines(name, reports):
     task, target, baselines, score = KINDS[name]
     results = json.loads((reports(name) / "results.json").read_text())
@@ -51,6 +52,7 @@ def test_is_evaluated_beside_its_baselines(name, reports):
     assert all(word in page for word in (*baselines, f"{target}: the network&#x27;s"))
 
 
+@pytest.mark.slow
 def test_is_previewed(name, outside, tmp_path, capsys):
     words = [f"conf={outside / name / 'conf'}", f"trusted=[{name}]", f"system={name}"]
     words += [word for word in FEW[name] if word.startswith("system.")]
@@ -59,6 +61,7 @@ def test_is_previewed(name, outside, tmp_path, capsys):
     assert (tmp_path / "parameters.png").is_file()
 
 
+@pytest.mark.slow
 def test_samples_of_its_evaluation_are_replayed(name, runs, reports, tmp_path):
     log = reports(name) / "samples.jsonl"
     words = [f"run={runs(name)}", f"trusted=[{name}]", f"log={log}", "worst=2"]

@@ -81,6 +81,7 @@ LOOPS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [0, 1, 2])
 @pytest.mark.parametrize("options", LOOPS.values(), ids=LOOPS)
 def test_a_resumed_run_equals_the_uninterrupted_one(tmp_path, threads, options):
