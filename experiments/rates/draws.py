@@ -2,12 +2,14 @@
 
 Microseconds of processor time per number of what is drawn: a value of a distribution, a point of a
 schedule, a noise value, an entry of a table of random shapes. Batches of 512 samples (16 of shapes
-and sources), the quickest of many calls. The goal is 0.2 us.
+and sources), the quickest of many calls. The goal is 0.2 us. By system: its parameters and the
+tables of its random shapes, in batches as it is trained with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Iterator
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -16,12 +18,14 @@ from rates.distributions import PLAIN, variants
 from rates.floor import least_processor_seconds
 
 from ipads_stream.acquisition.masks import SCHEDULES
+from ipads_stream.config import build_system, compose, conf_dir
 from ipads_stream.core import random
 from ipads_stream.core.random import Keys
 from ipads_stream.distributions import Beta, DiscreteUniform, draw_parameters
 from ipads_stream.phantoms import Grid, RandomShapes, draw_values, lesions, spio_spots, vessels
 
 SAMPLES, TEMPLATES, VALUES, POINTS, LONG = 512, 16, 10, 256, 1024
+REPEATS = 20  # of the draws of a system
 PLANE, SPACE = Grid((64, 64), (3.4e-3,) * 2), Grid((64, 64, 64), (3.4e-3,) * 3)
 Draw = Callable[[], Any]
 
@@ -78,12 +82,46 @@ def of_phantoms(keys: Keys) -> dict[str, tuple[Draw, int]]:
     return draws
 
 
+def of_systems() -> dict[str, dict[str, float]]:
+    """What a system draws on the host: numbers of a sample, microseconds per number and sample."""
+    rows = {}
+    for path in sorted((conf_dir() / "system").glob("*.yaml")):
+        config = compose([f"system={path.stem}"])
+        system, batch = build_system(config), config["stream"]["batch_size"]
+        keys = Keys(0, "train", np.arange(batch, dtype=np.uint64))
+        templates = list(_shapes(system))
+
+        def draw(system=system, keys=keys, templates=templates) -> Any:  # noqa: ANN001
+            drawn = [system.draw(keys, keys.indices.astype(np.float64))]
+            return drawn + [x.draw(keys, system.grid, name=str(i)) for i, x in enumerate(templates)]
+
+        numbers = sum(x.size for x in _arrays(draw())) / batch
+        taken = 1e6 * least_processor_seconds(draw, REPEATS) / batch
+        rows[path.stem] = {
+            "numbers": numbers, "us_per_number": taken / numbers, "us_per_sample": taken,
+        }  # fmt: skip
+    return rows
+
+
+def _shapes(thing: Any) -> Iterator[RandomShapes]:
+    """The random shapes among the parts of a system."""
+    if isinstance(thing, RandomShapes):
+        yield thing
+    elif dataclasses.is_dataclass(thing):
+        for field in dataclasses.fields(thing):
+            yield from _shapes(getattr(thing, field.name))
+
+
 def _arrays(drawn: Any) -> list[Any]:
     """The arrays of what was drawn."""
     if isinstance(drawn, np.ndarray):
         return [drawn]
+    if np.isscalar(drawn):
+        return []
+    if isinstance(drawn, dict):
+        drawn = list(drawn.values())
     parts = drawn if isinstance(drawn, (tuple, list)) else vars(drawn).values()
-    return [x for part in parts for x in _arrays(part)] if not np.isscalar(drawn) else []
+    return [x for part in parts for x in _arrays(part)]
 
 
 def measure(quick: bool) -> dict[str, Any]:
@@ -96,4 +134,4 @@ def measure(quick: bool) -> dict[str, Any]:
     for name, (draw, number) in draws.items():
         draw()  # compiles and fills tables
         found[name] = 1e6 * least_processor_seconds(draw, repeats) / number
-    return {"us_per_number": found, "most": max(found.values())}
+    return {"us_per_number": found, "most": max(found.values()), "systems": of_systems()}

@@ -17,7 +17,7 @@ from ipads_stream.core import random
 Schedule = Callable[[random.Key, int, np.ndarray, Any], Any]
 
 
-def num_sampled(rate: Float[np.ndarray, " B"], points: int) -> Int[np.ndarray, " B"]:
+def num_sampled(rate: Float[Any, " B"], points: int) -> Int[Any, " B"]:
     """Number of sampled points at a sampling rate: ``round(rate N)``, at least 1, at most N."""
     return np.clip(np.rint(rate * points), 1, points).astype(np.int64)
 

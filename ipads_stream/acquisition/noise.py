@@ -40,7 +40,7 @@ def measured(
     if not is_numpy(signal):
         noisy = signal + complex_noise(key, sigma, signal.shape[1], xp)
         return xp.where(mask, noisy, 0)
-    out = np.zeros_like(signal)
+    out = np.empty_like(signal)
     given = signal.view(np.float32), sigma, mask, out.view(np.float32)
     lanes.measure(*key.words, key.indices, *given)
     return out

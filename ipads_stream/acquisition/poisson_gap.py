@@ -37,7 +37,7 @@ def _table() -> Any:
 
 
 def poisson_gap(
-    key: random.Key, points: int, counts: Int[np.ndarray, " B"], xp: Any = np
+    key: random.Key, points: int, counts: Int[Any, " B"], xp: Any = np
 ) -> Bool[Any, "B N"]:
     """Schedules with gaps ``g_i ~ Poisson(a sin(pi/2 (i + 1/2) / (N + 1)))``; point 0 always taken.
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ipads_stream.core.backend import kept
+from ipads_stream.core.backend import is_cupy, kept
 from ipads_stream.core.errors import ConfigError
 
 
@@ -42,7 +42,10 @@ class Subspace:
         """x_k = v_k (s - mean) / size_k, of the precision of the signals, normalised as the set."""
         # The mean is taken off first: single precision would lose what is small beside it.
         mean, scaled = (kept(x, xp, signals.dtype) for x in (self.mean, self.scaled))
-        # Not a matrix product: its rounding would follow the number of signals in the batch.
+        # Not a matrix product: its rounding would follow the number of signals in the batch. CuPy's
+        # einsum is one, and cuBLAS cannot be recorded (stream/graphs.py).
+        if is_cupy(signals):
+            return xp.sum((signals - mean)[:, None] * scaled, axis=2)
         return xp.einsum("bn,kn->bk", signals - mean, scaled)
 
     def residual(self, signals: Float[np.ndarray, "B N"]) -> Float[np.ndarray, " B"]:

@@ -6,11 +6,12 @@ CuPy is imported inside functions only, torch never (see handover.py): neither i
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial, wraps
 from pathlib import Path
 from types import ModuleType
@@ -181,21 +182,43 @@ def _interned(content: bytes, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
     return np.frombuffer(content, dtype).reshape(shape)
 
 
-def moved(xp: Any, *arrays: np.ndarray) -> tuple[Any, ...]:
-    """Arrays of the host in a library; to a GPU in one copy, as views of one piece of memory."""
-    if xp is np:
+def moved(xp: Any, *arrays: Any) -> tuple[Any, ...]:
+    """Arrays of the host in a library; to a GPU in one copy, as views of one piece of memory.
+
+    Arrays that are all there already, as where a graph is recorded, are given back.
+    """
+    if xp is np or all(map(is_cupy, arrays)):
         return arrays
-    arrays = tuple(np.asarray(x, order="C") for x in arrays)
+    piece, layout = packed(arrays)
+    return unpacked(xp.asarray(piece), layout)
+
+
+Layout = list[tuple[int, np.dtype, tuple[int, ...]]]  # first byte, type and shape of each array
+
+
+def packed(arrays: Sequence[np.ndarray]) -> tuple[np.ndarray, Layout]:
+    """Arrays of the host in one piece of bytes, (size,) uint8, and where each lies in it."""
+    arrays = [np.asarray(x, order="C") for x in arrays]
     ends = np.cumsum([-(-x.nbytes // _ALIGNED) * _ALIGNED for x in arrays])
     starts = (0, *ends[:-1].tolist())
     piece = np.zeros(ends[-1], np.uint8)
     for x, start in zip(arrays, starts, strict=True):
         piece[start : start + x.nbytes] = x.reshape(-1).view(np.uint8)
-    there = xp.asarray(piece)
+    return piece, [(start, x.dtype, x.shape) for x, start in zip(arrays, starts, strict=True)]
+
+
+def unpacked(piece: Any, layout: Layout) -> tuple[Any, ...]:
+    """The arrays of :func:`packed`, as views of the piece, whose copy may lie on a GPU."""
+    sizes = [math.prod(shape) * dtype.itemsize for _, dtype, shape in layout]
     return tuple(
-        there[start : start + x.nbytes].view(x.dtype).reshape(x.shape)
-        for x, start in zip(arrays, starts, strict=True)
+        piece[start : start + size].view(dtype).reshape(shape)
+        for (start, dtype, shape), size in zip(layout, sizes, strict=True)
     )
+
+
+def fft_plans() -> list[Any]:
+    """The Fourier transforms that CuPy keeps planned for this thread and device, the last used."""
+    return [node.plan for _, node in _cupy().fft.config.get_plan_cache()]
 
 
 def is_device_failure(error: BaseException) -> bool:

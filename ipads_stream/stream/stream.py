@@ -22,21 +22,23 @@ from ipads_stream import __version__
 from ipads_stream.core.backend import device_namespace
 from ipads_stream.core.description import config_hash
 from ipads_stream.core.errors import ConfigError
-from ipads_stream.core.fields import COUNT, Choice, Whole
+from ipads_stream.core.fields import COUNT, Choice, Flag, Whole
 from ipads_stream.core.handover import working_device
 from ipads_stream.core.random import Keys
 from ipads_stream.core.sample import Provenance, Sample
-from ipads_stream.stream.adaptation import ShareTable, frozen
+from ipads_stream.stream.adaptation import ShareTable, frozen, refuse_adaptive
 from ipads_stream.stream.blas import single_blas
 from ipads_stream.stream.device import Device
 from ipads_stream.stream.failure import POLICIES
+from ipads_stream.stream.graphs import Graphed
+from ipads_stream.stream.memory import keep_freed_memory
 from ipads_stream.stream.produce import Timings, at_step, produce, repeated
 from ipads_stream.systems import System
 
 STATE_VERSION = 1
 KEPT = 1000  # of the last failures
 ARGUMENTS = ("system", "seed", "split", "batch_size", "device", "threads", "depth", "repeat",
-             "on_nonfinite")  # fmt: skip
+             "on_nonfinite", "graphs")  # fmt: skip
 
 
 class Stream(IterableDataset):
@@ -57,6 +59,7 @@ class Stream(IterableDataset):
         adapt_every: deliveries after which the shares of adaptive distributions change; they hold
             from one such block later on (stream/adaptation.py).
         on_nonfinite: "raise", "substitute" or "mask" (stream/failure.py).
+        graphs: on a GPU, render every batch by one launch (stream/graphs.py).
         rank, world_size: share of this process; by default those of torch.distributed.
 
     Attributes:
@@ -82,6 +85,7 @@ class Stream(IterableDataset):
         repeat: int = 1,
         adapt_every: int = 100,
         on_nonfinite: str = "raise",
+        graphs: bool = False,
         rank: int | None = None,
         world_size: int | None = None,
     ) -> None:
@@ -93,20 +97,27 @@ class Stream(IterableDataset):
         Whole(low=0, optional=True)("rank", rank)
         Whole(low=1, optional=True)("world_size", world_size)
         Choice(among=POLICIES)("on_nonfinite", on_nonfinite)
+        Flag()("graphs", graphs)
         if (rank is None) != (world_size is None):
             raise ConfigError("rank", rank, "given together with world_size, or neither")
         Keys(seed, split, np.zeros(1, dtype=np.uint64))  # refuses a seed or split of wrong kind
         self.system, self.seed, self.split = system, seed, split
         self.batch_size, self.threads, self.depth = batch_size, threads, depth
-        self.repeat, self.on_nonfinite = repeat, on_nonfinite
+        self.repeat, self.on_nonfinite, self.graphs = repeat, on_nonfinite, graphs
         self._rank, self._world_size = rank, world_size
         self.device = working_device(device)
         self.xp = device_namespace(self.device)
+        keep_freed_memory()
         self.config_hash = config_hash(system)
         self.step = 0
         self.timings = Timings()
         self.num_failures = 0
         self.failures: list[dict[str, Any]] = []
+        if graphs:
+            if self.xp is np:
+                raise ConfigError("graphs", True, f"false on {self.device}")
+            refuse_adaptive("graphs", system, "graphs")
+            system = Graphed(system, split, lambda: self._share()[1])
         self.table = ShareTable(system, batch_size=batch_size, repeat=repeat, every=adapt_every)
         lowest = (depth + 1) * repeat + 1
         if self.table.adaptive and adapt_every < lowest:

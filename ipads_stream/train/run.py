@@ -27,7 +27,8 @@ from ipads_stream.train.supervised import Supervised
 from ipads_stream.train.transfer import Transfer
 
 CONFIG = "config.json"
-STREAM = ("device", "batch_size", "threads", "depth", "repeat", "on_nonfinite", "adapt_every")
+STREAM = ("device", "batch_size", "threads", "depth", "repeat", "on_nonfinite", "adapt_every",
+          "graphs")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,7 @@ def _refuse_other_run(output: Path, config: dict[str, Any]) -> None:
 # Keys that may differ in a resumed run: they do not change what is computed.
 FREE = (
     "output", "resume", "overrides", "trusted", "device", "logger", "callbacks", "stream.device",
-    "stream.threads", "stream.depth", "trainer.max_steps", "trainer.max_samples",
+    "stream.threads", "stream.depth", "stream.graphs", "trainer.max_steps", "trainer.max_samples",
     "trainer.max_time", "trainer.bar", "trainer.val_every", "trainer.val_samples",
     "trainer.save_every", "trainer.log_every", "trainer.devices", "trainer.num_threads",
 )  # fmt: skip

@@ -1,45 +1,40 @@
-"""A signal as it is measured, on the CPU: noise is drawn only where points are sampled."""
+"""A signal as it is measured, on the CPU: noise of some signals at a time, which stays in a cache.
+
+Numbers are drawn at all points: to gather those that are sampled, a half of them at 25 to 30 %,
+takes longer than to draw the rest.
+"""
 
 from typing import no_type_check
 
 import numpy as np
 
 from ipads_stream.core.compilation import exact
-from ipads_stream.core.philox import HALF_WORD, LANES, LOW, fill_blocks, fill_normals
+from ipads_stream.core.philox import draw
 
 _ROOT_HALF = np.float32(0.5**0.5)
+_TOGETHER = 16384  # numbers
 
 
 @exact
 @no_type_check
 def measure(key0, key1, indices, signal, sigma, mask, out):
-    """Write signal + sigma z where the mask is True into out, which is 0 elsewhere.
+    """Write signal + sigma z where the mask is True, and 0 elsewhere, into out.
 
     key0, key1: halves of the 64-bit key; indices: uint64, (B,), the samples' numbers; z: their
     complex normal numbers (core/random.py); signal, out: float32, (B, 2 N), real and imaginary
     parts in turn; sigma: float32, (B,); mask: (B, N) bool.
     """
     num_samples, points = mask.shape
-    low, high = np.zeros(LANES, np.uint32), np.zeros(LANES, np.uint32)
-    block, sample = np.zeros(LANES, np.int64), np.zeros(LANES, np.int64)
-    words, values = np.empty(4 * LANES, np.uint32), np.empty(4 * LANES, np.float32)
-    num = 0
-    for s in range(num_samples):
-        index = indices[s]
-        for k in range((points + 1) // 2):
-            low[num], high[num] = index & LOW, index >> HALF_WORD
-            block[num], sample[num] = k, s
-            num += mask[s, 2 * k] | mask[s, min(2 * k + 1, points - 1)]
-            if num == LANES or (s == num_samples - 1 and k == (points - 1) // 2):
-                fill_blocks(key0, key1, low, high, block, words)
-                fill_normals(words[: 2 * LANES], values[: 2 * LANES])
-                fill_normals(words[2 * LANES :], values[2 * LANES :])
-                for i in range(num):
-                    b, first = sample[i], 2 * block[i]
-                    for n in range(first, min(first + 2, points)):
-                        if mask[b, n]:
-                            re = values[i + 2 * LANES * (n - first)] * _ROOT_HALF
-                            im = values[i + LANES + 2 * LANES * (n - first)] * _ROOT_HALF
-                            out[b, 2 * n] = signal[b, 2 * n] + sigma[b] * re
-                            out[b, 2 * n + 1] = signal[b, 2 * n + 1] + sigma[b] * im
-                num = 0
+    width = (points + 1) // 2 * 4  # whole blocks of words
+    rows = max(1, min(num_samples, _TOGETHER // width))
+    values = np.empty((rows, width), np.float32)
+    for first in range(0, num_samples, rows):
+        last = min(first + rows, num_samples)
+        draw(key0, key1, indices[first:last], True, values[: last - first])
+        for s in range(first, last):
+            z, noise = values[s - first], sigma[s]
+            for n in range(points):
+                re = signal[s, 2 * n] + noise * (z[2 * n] * _ROOT_HALF)
+                im = signal[s, 2 * n + 1] + noise * (z[2 * n + 1] * _ROOT_HALF)
+                out[s, 2 * n] = re if mask[s, n] else np.float32(0)
+                out[s, 2 * n + 1] = im if mask[s, n] else np.float32(0)

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from emulated.graphs import refuse
+
 _HERE = str(Path(__file__).parent)
 _SKIPPED = ("array_api_compat", "jaxtyping", "beartype", "<@beartype", f"{_HERE}", "/torch/")
 
@@ -63,12 +65,12 @@ class Counting:
             self.now.launches[f"{place()} {what}"] += number
 
     def synchronise(self, what: str) -> None:
-        self._refuse_in_chain(what)
+        self._refuse(what)
         with self.lock:
             self.now.synchronisations[f"{place()} {what}"] += 1
 
     def upload(self, content: bytes, what: str) -> None:
-        self._refuse_in_chain(f"upload of {what}")
+        self._refuse(f"upload of {what}")
         where = f"{place()} {what}"
         with self.lock:
             self.now.uploads[where] += 1
@@ -79,7 +81,8 @@ class Counting:
             self.allocations += 1
             self.bytes_allocated += size
 
-    def _refuse_in_chain(self, what: str) -> None:
+    def _refuse(self, what: str) -> None:
+        refuse(what)
         if self.in_chain:
             raise TypeError(f"no element-wise chain: {what}")
 

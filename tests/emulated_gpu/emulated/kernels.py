@@ -18,6 +18,7 @@ from emulated import order
 from emulated.array import ndarray
 from emulated.compiled import library_of
 from emulated.counts import counting
+from emulated.graphs import capturing
 
 SHIM = Path(__file__).parents[2] / "kernels" / "host_shim.h"
 _lock = threading.Lock()
@@ -62,9 +63,20 @@ class Kernel:
             if isinstance(x, ndarray) and not declared.startswith("const"):
                 x._memory.stream, x._memory.tick = stream, now
         number = int(np.prod(grid)) * int(np.prod(block))
-        with _lock:  # the shim keeps its place in variables of its own
-            self._run(ctypes.c_uint(number), *map(_as_c, args))
-        counting.launch(self.name)
+
+        def run() -> None:
+            with _lock:  # the shim keeps its place in variables of its own
+                self._run(ctypes.c_uint(number), *map(_as_c, args))
+
+        graph = capturing(self.name, stream)
+        if graph is None:
+            run()
+            counting.launch(self.name)
+        else:
+            arrays = [(x, d.startswith("const")) for x, d in zip(args, self.declared, strict=True)
+                      if isinstance(x, ndarray)]  # fmt: skip
+            writes = [x._memory for x, is_read in arrays if not is_read]
+            graph.note(run, [x._memory for x, is_read in arrays if is_read], writes, [])
 
 
 def check(kernel: str, x: Any, declared: str, kinds: tuple[Any, ...]) -> None:

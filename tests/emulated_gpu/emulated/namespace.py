@@ -246,6 +246,8 @@ def _finish() -> None:
 
     cupy.cuda = cuda.module
     cupy.RawModule = kernels.RawModule
+    cupy.fft.config = ModuleType("cupy.fft.config")
+    cupy.fft.config.get_plan_cache = dict[Any, Any]  # by key: a node with its plan; none here
     cupy.get_default_memory_pool = cuda.get_default_memory_pool
 
 

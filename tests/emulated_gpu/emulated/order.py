@@ -33,6 +33,7 @@ class _Current(threading.local):
         self.device = 0
         self.streams: dict[str, dict[int, int]] = {"cupy": {}, "torch": {}}
         self.allocators: list[Any] = []
+        self.capture: Any = None  # the graph that this thread captures
 
 
 current = _Current()

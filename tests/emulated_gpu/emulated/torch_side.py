@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
 from emulated import order
 from emulated.counts import counting
+from emulated.graphs import Graph, refuse
 from emulated.order import Memory
 
 _T = torch.Tensor
@@ -121,6 +122,7 @@ class CudaMode(TorchFunctionMode):
             counting.synchronise(SYNCHRONISE[func])
         if func not in FREE:
             _check(func, given, on_device)
+            refuse(f"{func} of torch")
         result = func(*args, **kwargs)
         index = on_device[0].device
         before = order.current.device
@@ -478,7 +480,7 @@ def patches() -> Iterator[Any]:
         "current_device": lambda: order.current.device, "set_device": _set_device,
         "device": _OnDevice, "stream": _on_stream, "Stream": FakeStream, "Event": FakeEvent,
         "current_stream": _current_stream, "default_stream": lambda d=None: FakeStream(d, ptr=0),
-        "synchronize": _synchronize, "empty_cache": lambda: None,
+        "CUDAGraph": Graph, "synchronize": _synchronize, "empty_cache": lambda: None,
         "get_device_name": lambda device=None: "emulated",
         "get_device_capability": lambda device=None: (9, 0),
         "get_device_properties": lambda device=None: _Properties(),
@@ -486,7 +488,7 @@ def patches() -> Iterator[Any]:
         "max_memory_allocated": lambda device=None: counting.bytes_allocated,
         "reset_peak_memory_stats": lambda device=None: None,
         "memory_stats": lambda device=None: {},
-        "is_current_stream_capturing": lambda: False, "is_initialized": lambda: True,
+        "is_current_stream_capturing": lambda: order.current.capture is not None, "is_initialized": lambda: True,
         "manual_seed_all": lambda seed: None, "init": lambda: None, "_lazy_init": lambda: None,
         "get_rng_state": lambda device="cuda": torch.zeros(16, dtype=torch.uint8),
         "get_rng_state_all": list, "set_rng_state_all": lambda states: None,
