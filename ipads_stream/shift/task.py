@@ -93,7 +93,8 @@ def _of_network(study: Study, test: str, model: Any, variant: Variant | None) ->
         goal: Objective = HiddenPoints() if variant.loss == "hidden" else Targets(loss)
         net = adapt(model.net, few, steps=variant.steps, rate=variant.rate, loss=goal)
         targets = tuple(task.targets(system))
-        model = task.user_function(Model(net, config=model.config, device="cpu", targets=targets))
+        adapted = Model(net, config=model.config, device="cpu", targets=targets, limit=model.limit)
+        model = task.user_function(adapted)
     scores = _scores(study, test, task.network_methods(model)[NETWORK], None)
     if test not in study.tests or not isinstance(study.scoring, SignalScoring):
         return scores

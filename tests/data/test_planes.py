@@ -84,7 +84,10 @@ def write_bruker(folder, mode, delay=0.0, t2_points=NUM_T2, big=False, **indirec
 
 
 def write_varian(folder, mode, **values):
-    data = traces(mode)
+    """As VnmrJ takes it: higher shifts at -f; its coefficients subtract the second of two FIDs."""
+    data = traces(mode).conj()
+    if mode != "phase-modulated":
+        data[1::2] *= -1
     universal = create_blank_udic(2)
     universal[1].update(size=NUM_T2, complex=True)
     universal[0].update(size=len(data), complex=mode != "phase-modulated")
@@ -94,7 +97,7 @@ def write_varian(folder, mode, **values):
     entries = {"sw": 4000.0, "sfrq": 500.0, "tn": "H1", "rfl": 2000.0, "rfp": centre[0]}
     entries |= {"sw1": 2000.0, "dfrq": 50.0, "dn": "N15", "rfl1": 1000.0, "rfp1": centre[1]}
     if mode == "echo-antiecho":
-        entries["f1coef"] = "1 0 -1 0 0 -1 0 -1"
+        entries["f1coef"] = "1 0 -1 0 0 1 0 1"
     for name, value in (entries | values).items():
         values = value if isinstance(value, list) else [str(value)]
         parameter = nmrglue.varian.create_pdic_param(name, values)
@@ -141,7 +144,7 @@ def test_line_in_every_vendor_and_mode(tmp_path, vendor, mode):
     recipe = replace(PHASED, mode=mode) if (vendor, mode) in UNRECORDED else PHASED
     path = WRITERS[vendor](tmp_path, mode)
     plane = read_plane(path, recipe)
-    assert plane.mode == mode
+    assert plane.mode == ("states" if (vendor, mode) == ("varian", "echo-antiecho") else mode)
     assert plane.fid.shape == (NUM_T2, NUM_T1) and plane.fid.dtype == np.complex64
     check_line(plane, is_phased=mode != "phase-modulated")
     check_line(read_plane(path, replace(recipe, phase=None)), is_phased=False)
@@ -298,6 +301,33 @@ def test_varian_phases_make_lines_absorptive(tmp_path):
     check_line(plane)
     astray = read_plane(write_varian(tmp_path, "states", rp=zero[0] + 80.0, rp1=zero[1]))
     assert "phases of procpar" in " ".join(astray.notes) and not astray.is_phased
+
+
+@pytest.mark.parametrize(
+    ("mode", "mirrored"),
+    [("states", "1 0 0 0 0 0 1 0"), ("echo-antiecho", "1 0 -1 0 0 -1 0 -1")],
+)
+def test_coefficients_of_varian_say_the_direction(tmp_path, mode, mirrored):
+    plane = read_plane(write_varian(tmp_path, mode))
+    check_line(plane, is_phased=False)
+    shown = np.abs(spectrum(read_plane(write_varian(tmp_path, mode, f1coef=mirrored))))
+    points = shown.shape[1]
+    there = (points - np.abs(spectrum(plane)).max(axis=0).argmax()) % points
+    assert shown.max(axis=0).argmax() == there
+    for unknown in ("", "1 0 0 1", "so many"):  # the macro takes those of States
+        again = read_plane(write_varian(tmp_path, "states", f1coef=unknown))
+        check_line(again, is_phased=False)
+
+
+def test_varian_files_are_as_nmrglue_converts_them(tmp_path):
+    """From NMRPipe's, whose sense is known, by another's converter, cosine and sine alternating."""
+    dic, data = nmrglue.pipe.read(str(write_nmrpipe(tmp_path, "states")))
+    converter = nmrglue.convert.converter()
+    converter.from_pipe(dic, data)
+    _, converted = converter.to_varian()
+    path = write_varian(tmp_path, "states")
+    read = nmrglue.varian.read(str(path), as_2d=True)[1]
+    np.testing.assert_allclose(converted, read, atol=1e-5)
 
 
 def test_refuses_varian(tmp_path):

@@ -10,18 +10,24 @@ from ipads_stream.core.files import check_size
 from ipads_stream.data.planes.gate import NON_UNIFORM, PARTS
 from ipads_stream.data.planes.recording import Axis, Recording, UnusableData, measured_axis
 
+STATES = (1.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0)  # what `f1coef` is where it is not said
+
 Value = TypeVar("Value", float, str)
 
 
 def read_varian(path: Path) -> Recording:
     """Read the directory of a 2D Varian or Agilent experiment: fid and procpar.
 
-    Two values of `phase` mean hypercomplex data, one value phase-modulated data. `f1coef`
-    distinguishes echo/anti-echo (1 0 -1 0 0 1 0 1 or its sign variants) from States; States-TPPI
-    lives in the pulse sequence and is not recorded: give the mode in the recipe; where the spectrum
-    comes out upside down, reverse_indirect. Centre: (sw/2 - rfl + rfp) / f. Phases: rp at the right
-    edge of the spectrum, rp + lp at the left. (f1coef: unverified, no measured Varian data were at
-    hand.)
+    Two values of `phase` mean hypercomplex data, one value phase-modulated data. The two FIDs of a
+    t1 are combined by `f1coef`, also echoes and anti-echoes, to what States data are; States-TPPI
+    lives in the pulse sequence and is not recorded: give the mode in the recipe. Centre:
+    (sw/2 - rfl + rfp) / f. Phases: rp at the right edge of the spectrum, rp + lp at the left.
+
+    A line of higher shift is exp(-2 pi i f t) in a file and, for a positive second FID of States,
+    exp(-2 pi i f t) along t1. So does the vendor's program process: fft.c and datapoint of dscale.c
+    put the most negative frequency at the highest one, ft2d.c and the macro ft1da negate the sine
+    part where `f1coef` has -1 (OpenVnmrJ 5710eba). So does nmrglue's converter, from which
+    NMRPipe's files have it (convert.py: imagfactor -1, alt_id_sign). No measured file was at hand.
 
     Raises:
         UnusableData: 1D, 3D, TPPI, or parameters that are missing.
@@ -55,7 +61,7 @@ def read_varian(path: Path) -> Recording:
     is_sparse = _value(parameters, "SPARSE", "n") == "y" or (path / "sampling.sch").exists()
     mode = _varian_mode(parameters)
     return Recording(
-        traces=traces,
+        traces=_in_parts(traces, parameters) if mode == "states" else traces.conj(),
         mode=mode,
         direct=_varian_axis(parameters, "", "tn", "sfrq"),
         indirect=Axis("J", axis.width) if is_resolved else axis,
@@ -64,8 +70,8 @@ def read_varian(path: Path) -> Recording:
         phases=_varian_phases(parameters),
         phases_in="procpar",
         notes=(
-            "The direction of the indirect axis of Varian files was never compared with a measured "
-            "one: compare a known peak; reverse_indirect=true mirrors it.",
+            "Both axes run as the vendor's program has them, which was read, not measured: compare "
+            "a known peak; reverse_indirect=true mirrors the indirect one.",
         ),
     )
 
@@ -78,7 +84,7 @@ def _holds(held: int, blocks: int, traces: int, points: int, item: int, *sizes: 
 
 
 def _varian_mode(parameters: dict[str, Any]) -> str:
-    """By `proc1`, the values of `phase` and, of two, `f1coef`: 3 and 4 are TPPI."""
+    """By `proc1` and the values of `phase`: 3 and 4 are TPPI."""
     if _value(parameters, "proc1", "ft") == "rft":
         return "proc1='rft' (TPPI)"
     phases = [int(float(value)) for value in parameters.get("phase", {"values": []})["values"]]
@@ -88,9 +94,26 @@ def _varian_mode(parameters: dict[str, Any]) -> str:
         return "phase-modulated"
     if phases not in ([1, 2], [0, 1]):  # 0, 1: as nmrglue writes it
         return f"phase={','.join(map(str, phases))}"
-    coefficients = _value(parameters, "f1coef", "").replace(",", " ").split()
-    crossed = len(coefficients) == 8 and all(float(coefficients[i]) for i in (0, 2, 5, 7))
-    return "echo-antiecho" if crossed else "states"
+    return "states"
+
+
+def _in_parts(traces: np.ndarray, parameters: dict[str, Any]) -> np.ndarray:
+    """Cosine and sine parts, which alternate along t1, exp(+2 pi i f t) along both axes.
+
+    With S1, S2 the FIDs of one t1 and the numbers c of `f1coef`, two for each FID and part,
+    parts are sum_k (c_k + i c'_k) conj(S_k). Another number of them means `STATES`, as to the
+    vendor's macro.
+    """
+    try:
+        given = [float(x) for x in _value(parameters, "f1coef", "").replace(",", " ").split()]
+    except ValueError:
+        given = []
+    numbers = np.reshape(given if len(given) == 4 * PARTS["states"] else STATES, (2, 2, 2))
+    parts = traces.conj()
+    whole = parts[: len(parts) - len(parts) % 2]
+    pairs = np.stack([whole[0::2], whole[1::2]])
+    whole[0::2], whole[1::2] = np.tensordot(numbers @ [1, 1j], pairs, axes=1)
+    return parts
 
 
 def _varian_phases(
