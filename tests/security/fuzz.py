@@ -32,6 +32,7 @@ from fuzz_lines import Line, lines, sound_lines
 
 SECONDS, BYTES = 20, 2 << 30
 BLOCK = 40  # lines of a child: forking takes longer than most lines
+COMPILING = 300  # s, where the cache of compiled kernels is empty
 LAZY = ("h5py", "hydra", "lightning", "matplotlib.pyplot", "nibabel", "nmrglue", "pooch")
 WAIT = 600  # s of the clock, on a busy machine: then a line waits for ever
 
@@ -40,7 +41,7 @@ class TooLong(BaseException):
     """Not an Exception: nothing may take it for a wrong value."""
 
 
-def fault(words: Sequence[str]) -> str | None:
+def fault(words: Sequence[str], seconds: float = SECONDS) -> str | None:
     """What is wrong with how a line ends; None: nothing."""
     from ipads_stream.__main__ import main
 
@@ -49,12 +50,12 @@ def fault(words: Sequence[str]) -> str | None:
 
     said = io.StringIO()
     before = signal.signal(signal.SIGPROF, stop)
-    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
             code = main(words)
     except TooLong:
-        return f"longer than {SECONDS} s\n{traceback.format_exc(limit=-4)}"
+        return f"longer than {seconds} s\n{traceback.format_exc(limit=-4)}"
     except BaseException:
         return traceback.format_exc(limit=-4)
     finally:
@@ -94,7 +95,7 @@ def _import_everything() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for number, line in enumerate(sound_lines()):
             with _folder(Path(folder) / str(number), line):
-                wrong = fault(line.words)
+                wrong = fault(line.words, COMPILING)
                 if wrong:
                     raise RuntimeError(f"{line.words}: {wrong}")
     gc.collect()
