@@ -12,6 +12,7 @@ import contextlib
 import gc
 import importlib
 import io
+import itertools
 import os
 import pickle
 import pkgutil
@@ -72,9 +73,10 @@ def fault(words: Sequence[str], seconds: float = SECONDS) -> str | None:
 def run(seed: int, count: int, start: int = 0) -> Iterator[tuple[int, Line, str]]:
     """Lines that end wrongly, with their numbers and what is wrong; each in an empty folder."""
     _import_everything()
-    todo = list(enumerate(lines(seed, count)))[start:]
-    while todo:
-        done, found = _block(todo[:BLOCK])
+    rest = itertools.islice(enumerate(lines(seed, count)), start, None)
+    todo: list[tuple[int, Line]] = []
+    while todo := todo + list(itertools.islice(rest, BLOCK - len(todo))):
+        done, found = _block(todo)
         yield from found
         todo = todo[done:]
 

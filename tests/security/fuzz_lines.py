@@ -35,7 +35,7 @@ VALUES = (
     "{_target_: ipads_stream.distributions.Uniform, low: 1, high: 2, unit: furlong}", "0x10",
     "1_000", "1e", "{_target_: ipads_stream.distributions.LogUniform, low: -1, high: 0}",
     "2147483648", "-2147483649", "9223372036854775808", "18446744073709551616",
-    "1.7976931348623157e308", "5e-324", "1e-400",
+    "1.7976931348623157e308", "5e-324", "1e-400", "1000000", "1000000000",
 )  # fmt: skip
 TAILS = (".x", ".0", "[0]", "..", "/x", "@y", "._target_", ".low", ".high", ".unit", "@", "/", ".µ")
 MARKS = ("", "", "", "", "", "", "+", "++", "~")
@@ -50,7 +50,7 @@ BARE = (
 # What asks for a long run, and gets one.
 BUDGETS = ("max_steps", "max_samples", "max_time", "val_samples", "num_samples", "samples",
            "seconds", "steps", "resamples")  # fmt: skip
-LONG = ("1000", "1e5", "4096", "64", "1e9", "1e18", "2147483648")
+LONG = ("1000", "1e5", "4096", "64", "1e9", "1e18", "2147483648", "1000000", "1000000000")
 
 
 @dataclass(frozen=True)
