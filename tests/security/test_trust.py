@@ -89,13 +89,13 @@ def test_yaml_of_a_folder_does_not_configure_hydra(text, conf_folder, one_line):
     assert "conf" in one_line()
 
 
-ALIASES = "\n".join(
-    ["a0: &a0 [1, 1]", *(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, 30))]
-)
+DOUBLED = (f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, 30))
 UNREADABLE = {
-    "bytes": "# " + "x" * (1 << 18), "aliases": ALIASES, "itself": "a: &a [*a]", "deep": "[" * 99_999,
+    "bytes": "# " + "x" * (1 << 18), "aliases": "\n".join(["a0: &a0 [1, 1]", *DOUBLED]),
+    "itself": "a: &a [*a]", "deep": "[" * 99_999,
     "open": "a: [1", "tab": "a:\n\t- 1", "list": "- 1", "number": "3", "tag": "a: !!set 3",
-    "object": "a: !!python/object/apply:os.system [touch mark]", "twice": "a: 1\na: 2", "zero": "a: \0",
+    "object": "a: !!python/object/apply:os.system [touch mark]", "twice": "a: 1\na: 2",
+    "zero": "a: \0",
 }  # fmt: skip
 
 
