@@ -1,23 +1,26 @@
 """Trainings that are killed at random moments and started again, beside ones that were not.
 
-    python experiments/kills.py [MINUTES]
+    python experiments/kills.py [KILLS]
 
-For so many minutes of processor time (15) runs of every kind are killed (SIGKILL) two to five times
-each, at moments spread evenly over how long the uninterrupted run takes, and go on by the command
-that began them. Weights, moments of the optimizer, the stream's state, and every row of every log
-must be those of the uninterrupted run; clock times aside.
+Runs of every kind in turn are killed (SIGKILL) two to five times each, at moments spread evenly
+over how long the uninterrupted run takes, and go on by the command that began them, until so many
+kills are counted (200), those of the file of results included. Weights, moments of the optimizer,
+the stream's state, and every row of every log must be those of the uninterrupted run; clock times
+aside.
+
+Every run is forked from this process, which has trained one of its kind: it neither imports nor
+compiles. Two processes are forked as torchrun starts them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import multiprocessing
 import os
 import random
-import resource
-import signal
-import subprocess
+import socket
 import sys
 import tempfile
 import time
@@ -26,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 from result_files import RESULTS
 
 from ipads_stream.__main__ import main
@@ -65,41 +69,44 @@ STUCK = 600  # s
 
 
 class Started:
-    """A training in a process group of its own, forked (imports are done) or, of several
-    processes, by the command."""
+    """A training, forked; of several processes, all of them."""
 
     def __init__(self, words: list[str]) -> None:
-        self.is_forked = "trainer.devices=2" not in words
-        if self.is_forked:
-            self.process: Any = multiprocessing.get_context("fork").Process(
-                target=_train, args=(words,)
-            )
-            self.process.start()
-        else:
-            command = [sys.executable, "-m", "ipads_stream", *words]
-            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-            self.process = subprocess.Popen(command, start_new_session=True, **quiet)
+        fork = multiprocessing.get_context("fork").Process
+        places = [{}] if "trainer.devices=2" not in words else _places(2)
+        self.processes = [fork(target=_train, args=(words, place)) for place in places]
+        for process in self.processes:
+            process.start()
 
     def wait(self, seconds: float) -> int | None:
-        """The exit code; None: it goes on after so many seconds."""
-        if self.is_forked:
-            self.process.join(seconds)
-            return self.process.exitcode
-        try:
-            return self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return None
+        """The exit code, of the worst process; None: one goes on after so many seconds."""
+        until = time.monotonic() + seconds
+        for process in self.processes:
+            process.join(max(until - time.monotonic(), 0))
+        codes = [process.exitcode for process in self.processes]
+        return None if None in codes else max(codes, key=abs)
 
     def kill(self) -> None:
         """SIGKILL, at once."""
-        if self.is_forked:
-            self.process.kill()
-        else:
-            os.killpg(self.process.pid, signal.SIGKILL)
+        for process in self.processes:
+            process.kill()
         self.wait(STUCK)
 
 
-def _train(words: list[str]) -> None:
+def _places(count: int) -> list[dict[str, str]]:
+    """What torchrun tells each of so many processes of one machine."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "GROUP_RANK": "0",
+              "TORCHELASTIC_RUN_ID": "kills", "TORCHELASTIC_MAX_RESTARTS": "0",
+              "WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}  # fmt: skip
+    return [shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
+
+
+def _train(words: list[str], place: dict[str, str]) -> None:
+    os.environ |= place
+    rank_zero_only.rank = int(place.get("RANK", 0))  # Lightning asked when it was imported
     with Path(os.devnull).open("w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)
@@ -168,27 +175,21 @@ def killed(words: list[str], seconds: float, draw: random.Random) -> int:
     return kills
 
 
-def processor_seconds() -> float:
-    """That this process and all that have ended took."""
-    both = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    return sum(use.ru_utime + use.ru_stime for use in map(resource.getrusage, both))
-
-
-def study(minutes: float, say: Callable[[str], None]) -> None:
+def study(most: int, say: Callable[[str], None]) -> None:
     """Kills, and writes the file of results after every run."""
+    path = RESULTS / "kills.json"
     found = {kind: {"runs": 0, "kills": 0, "differ": []} for kind in KINDS}
+    found |= json.loads(path.read_text()) if path.is_file() else {}
     draw = random.Random(time.time_ns())
     with tempfile.TemporaryDirectory() as name:
         folder, lengths = Path(name), {}
-        for number, kind in enumerate(itertools.cycle(KINDS)):
-            if processor_seconds() > 60 * minutes:
+        for number in itertools.count():
+            if sum(entry["kills"] for entry in found.values()) >= most:
                 return
+            kind = min(found, key=lambda kind: found[kind]["kills"])
             words, whole = [*BASE, *KINDS[kind]], folder / kind.replace(" ", "-")
             if kind not in lengths:
-                finished([*words, f"output={whole}"])  # compiles
-                lengths[kind] = finished([*words, f"output={whole}-again"])
-                if differences(Path(f"{whole}-again"), whole):
-                    raise RuntimeError(f"two uninterrupted runs of {kind} differ")
+                lengths[kind] = _length(words, whole)
             run = folder / f"run-{number}"
             kills = killed([*words, f"output={run}", "resume=auto"], lengths[kind], draw)
             entry: Any = found[kind]
@@ -196,12 +197,21 @@ def study(minutes: float, say: Callable[[str], None]) -> None:
             entry["kills"] += kills
             entry["differ"] += differences(run, whole)
             say(f"{kind}: {entry}")
-            write_text(RESULTS / "kills.json", json_text(found, indent=1) + "\n")
+            write_text(path, json_text(found, indent=1) + "\n")
+
+
+def _length(words: list[str], whole: Path) -> float:
+    """Seconds of the run that the others are compared with, once it has run here and compiled."""
+    alone = [word for word in words if word != "trainer.devices=2"]
+    with contextlib.redirect_stdout(None):
+        main([*alone, f"output={whole}-here"])
+    finished([*words, f"output={whole}"])
+    seconds = finished([*words, f"output={whole}-again"])
+    if differences(Path(f"{whole}-again"), whole):
+        raise RuntimeError(f"two uninterrupted runs of {whole.name} differ")
+    return seconds
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    import ipads_stream.config
-    import ipads_stream.train.run  # noqa: F401  (once, not in every fork)
-
-    study(float(sys.argv[1]) if len(sys.argv) > 1 else 15.0, lambda text: print(text, flush=True))
+    study(int(sys.argv[1]) if len(sys.argv) > 1 else 200, lambda text: print(text, flush=True))

@@ -221,7 +221,7 @@ class Direction:
 COUNT = Whole(low=1)
 COUNTS = Numbers(each=COUNT)
 POSITIVE = Number(above=0.0)
-VOLUME = Numbers(each=COUNT, count=3, convert=int)  # voxels along X, Y and Z
+VOLUME = Numbers(each=Whole(low=1, high=2048), count=3, convert=int)  # voxels along X, Y and Z
 # Of the voxels of a volume, m; what is larger than a person was meant in another unit.
 SPACING = Numbers(each=Number(above=0.0, below=10.0), count=3, convert=float)
 

@@ -78,7 +78,7 @@ class SineLobes(_Schedule):
     numbers are ours (fisp_fingerprint.py).
     """
 
-    num_frames: int = whole(200, low=1)
+    num_frames: int = whole(200, low=1, high=100_000)
     TR: float = 14e-3
     TE: float = 3e-3
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.fields import Instance, Number, Numbers, Whole
 from ipads_stream.core.random import Keys
 from ipads_stream.core.sample import Sample
 from ipads_stream.distributions import Correlated, Distribution
@@ -26,6 +27,7 @@ from ipads_stream.stream.failure import complete, handle_nonfinite, simulate
 from ipads_stream.systems import System
 
 Shares = dict[str, list[float]]
+INDEX = Whole(low=0, high=2**63 - 1)
 KEPT = 16  # of the last shares, those of the blocks in the making among them
 
 
@@ -233,20 +235,47 @@ class ShareTable:
         }
 
     def restored(self, state: Any) -> "ShareTable":
-        """A table of the same system in this state; ConfigError where it is another table's."""
+        """A table of the same system in this state; ConfigError, by key, of what is none of its."""
         if not isinstance(state, dict) or state.get("every") != self.every:
             every = state.get("every") if isinstance(state, dict) else state
             raise ConfigError("state.table.every", every, f"{self.every}, as this stream has")
         table = ShareTable(
             self.system, batch_size=self.batch_size, repeat=self.repeat, every=self.every
         )
-        history = [(int(first), dict(shares)) for first, shares in state["history"]]
-        table._keep(int(state.get("dropped", 0)), history)
-        table.fed = int(state["fed"])
-        table._errors = {name: list(errors) for name, errors in state["errors"].items()}
-        if state["pending"] is not None:
-            table._pending = torch.tensor(state["pending"], dtype=torch.float64)
+        table.fed = INDEX("state.table.fed", state.get("fed"))
+        dropped = INDEX("state.table.dropped", state.get("dropped", 0))
+        history = Instance(of=list)("state.table.history", state.get("history"))
+        more = max(len(history) - KEPT, 0)
+        table._keep(dropped + more, self._entries(history[more:]))
+        errors = Instance(of=dict)("state.table.errors", state.get("errors"))
+        for name, means in errors.items():
+            regions = Numbers(each=Number(low=0.0), count=self._regions.get(name, -1))
+            table._errors[name] = list(regions(f"state.table.errors.{name}", means))
+        if state.get("pending") is not None:
+            sums = Numbers(each=Number(low=0.0), count=sum(self._regions.values()))
+            both = Numbers(each=sums, count=2)("state.table.pending", state["pending"])
+            table._pending = torch.tensor(both, dtype=torch.float64)
         return table
+
+    def _entries(self, history: list[Any]) -> list[tuple[int, Shares]]:
+        """The last shares of a state, once all of them can be drawn with."""
+        entries: list[tuple[int, Shares]] = []
+        for i, entry in enumerate(history):
+            key = f"state.table.history[{i}]"
+            if not isinstance(entry, (list, tuple)) or len(entry) != 2:
+                raise ConfigError(key, entry, "a sample and the shares from it on")
+            first, shares = INDEX(key, entry[0]), entry[1]
+            if not isinstance(shares, dict) or shares.keys() != self.adaptive.keys():
+                raise ConfigError(key, shares, f"shares of {', '.join(self.adaptive)}")
+            if entries and first <= entries[-1][0]:
+                raise ConfigError(key, first, f"a sample after {entries[-1][0]}")
+            for name, adaptive in self.adaptive.items():
+                try:
+                    dataclasses.replace(adaptive, shares=tuple(shares[name]))
+                except (ConfigError, TypeError) as error:
+                    raise ConfigError(f"{key}.{name}", shares[name], str(error)) from error
+            entries.append((first, dict(shares)))
+        return entries
 
 
 def _simulated(

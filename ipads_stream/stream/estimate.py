@@ -30,6 +30,9 @@ SPLIT = "estimate"
 # that render a few samples at a time need more than two to tell what a further one takes.
 TRIED, SECONDS, FEWEST, MOST = 1_000_000, 0.3, 4, 64
 QUICK = 0.1  # s
+# Of what is free the first sample may take a tenth: one of a million times too many points is
+# refused before it fills the machine. Compiling takes less than ROOM.
+FIRST, ROOM = 0.1, 1e9
 # The heap keeps more than it is asked for; tests/stream/test_estimate.py holds peaks within it.
 MARGIN = 1.5
 WORTH = {"bytes": 1e9, "seconds": 60.0}  # what a run takes at least that is told before it
@@ -93,10 +96,11 @@ def sample_costs(system: System, *, seed: int = 0, device: str = "cpu") -> Costs
     if device != "cpu" and torch.version.cuda is None:
         return None
     try:
-        with within_memory(device):
-            probe = Stream(system, seed=seed, split=SPLIT, device=device, threads=0)
+        probe = Stream(system, seed=seed, split=SPLIT, device=device, threads=0)
+        with within_memory(device, share=FIRST):
             kept = _finished(probe.sample([0], raw=True))  # also compiles
             one, took, _ = _trial(probe, 1)
+        with within_memory(device):
             few = int(np.clip(min(TRIED / max(kept, 1), SECONDS / took), FEWEST, MOST))
             peak, took, tried = _trial(probe, few)
             if took < QUICK:  # following its memory may take longer than the trial
@@ -106,7 +110,7 @@ def sample_costs(system: System, *, seed: int = 0, device: str = "cpu") -> Costs
             each = max((peak - one) / (few - 1), kept)
     except Exception as error:
         if is_out_of_memory(error):
-            free = f"a sample of it takes more than the {size_text(free_bytes(device))} free"
+            free = f"a sample of it takes too much of the {size_text(free_bytes(device))} free"
             raise ConfigError("system", system.name, f"less: {free}") from error
         return None  # whatever is wrong, the run says so at its place
     return Costs(fixed=max(one - each, 0.0), each=each, kept=kept, seconds=took / few, tried=tried)
@@ -150,8 +154,9 @@ def peak_of(device: str) -> Iterator[list[float]]:
 
 
 @contextmanager
-def within_memory(device: str) -> Iterator[None]:
-    """Inside the block an allocation beyond what is free fails, in place of the whole process.
+def within_memory(device: str, *, share: float = 1.0) -> Iterator[None]:
+    """Inside the block an allocation beyond a share of what is free fails, in place of the whole
+    process; ROOM is left in any case.
 
     Not on a GPU: CUDA reserves more addresses than there is memory.
     """
@@ -163,7 +168,8 @@ def within_memory(device: str) -> Iterator[None]:
 
         limit, hard = resource.getrlimit(resource.RLIMIT_AS)
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        most = [x for x in (limit, hard, used + free) if x != resource.RLIM_INFINITY]
+        room = int(max(share * free, min(free, ROOM)))
+        most = [x for x in (limit, hard, used + room) if x != resource.RLIM_INFINITY]
         resource.setrlimit(resource.RLIMIT_AS, (min(most), hard))
         try:
             yield

@@ -22,7 +22,7 @@ from ipads_stream import __version__
 from ipads_stream.core.backend import device_namespace
 from ipads_stream.core.description import config_hash
 from ipads_stream.core.errors import ConfigError
-from ipads_stream.core.fields import COUNT, Choice, Flag, Whole
+from ipads_stream.core.fields import COUNT, Choice, Flag, Instance, Whole
 from ipads_stream.core.handover import working_device
 from ipads_stream.core.random import Keys
 from ipads_stream.core.sample import Provenance, Sample
@@ -326,15 +326,17 @@ class Stream(IterableDataset):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on from a state, before or during iteration, on any number of threads or ranks;
         ConfigError, by the key that differs, where it is the state of another stream."""
+        Instance(of=Mapping, allowed="what state_dict() gave")("state", state)
         if "echo" in state:  # the name of repeat in states of earlier versions
             state = {"repeat": state["echo"], **state}
         for key, value in self.state_at(0).items():
             if key not in ("step", "table", "num_failures") and state.get(key) != value:
                 raise ConfigError(f"state.{key}", state.get(key), f"{value!r}, as this stream has")
-        step = Whole(low=0)("state.step", state.get("step"))
+        last = (2**63 - 1) // self.batch_size * self.repeat - 1  # whose samples have an index
+        step = Whole(low=0, high=last)("state.step", state.get("step"))
+        failures = Whole(low=0)("state.num_failures", state.get("num_failures", 0))
         if self.table.adaptive:
             self.table = self.table.restored(state.get("table"))
-        self.step = step
-        self.num_failures = Whole(low=0)("state.num_failures", state.get("num_failures", 0))
+        self.step, self.num_failures = step, failures
         self.failures = []
         self._jumps += 1

@@ -80,10 +80,10 @@ class ANNMWF(ParametricSystem):
     )
     first_echo: float = number(1.6e-3, above=0.0, below=1e3)
     spacing: float = number(1e-3, above=0.0, below=1e3)
-    num_echoes: int = whole(32, low=1)
+    num_echoes: int = whole(32, low=1, high=10_000)
     T1: float = number(1.0, above=0.0, below=1e3)
     detection: str = choice("magnitude", among=("magnitude", "real"))
-    features: int = whole(12, low=1)
+    features: int = whole(12, low=1, high=10_000)
 
     def check(self) -> None:
         if self.B1 is not None and self.dephasing is not None:

@@ -101,8 +101,8 @@ class ANNCEST(ParametricSystem):
     Cr_protons: float = number(4.0, above=0.0, below=1e3)
     solute_T1: float = number(1.0, above=0.0, below=1e3)
     solute_T2: float = number(0.1, above=0.0, below=1e3)
-    features: int = whole(24, low=1)
-    repeats: int = whole(1, low=1)
+    features: int = whole(24, low=1, high=10_000)
+    repeats: int = whole(1, low=1, high=10_000)
 
     def check(self) -> None:
         """Refuses a protocol that does not separate what is unknown, and T2 beyond 2 T1."""

@@ -75,7 +75,7 @@ class OLED(ParametricSystem):
     sequence: MoledShot
     B0: Any = ruled(FIELD, None)
     B1: Any = ruled(FIELD, None)
-    finer: int = whole(2, low=1)
+    finer: int = whole(2, low=1, high=64)
     T2_low: float = number(0.02, above=0.0)
     T2_high: float = number(0.7, above=0.0)
 

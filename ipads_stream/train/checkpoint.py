@@ -80,7 +80,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True)
         extra, timer = content[EXTRA], content.get("callbacks", {}).get("Timer", {})
-        bounded(extra["config"])
+        bounded([extra["config"], extra["stream"]])
         _check_version(extra["version"])
         checkpoint: dict[str, Any] = {
             "config": dict(extra["config"]),

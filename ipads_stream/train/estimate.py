@@ -115,6 +115,8 @@ def check_run(
     key, value = f"stream.{name}", getattr(stream, name)
     memory = max(costs.streamed(stream), validation.batch_size * costs.kept)
     check_needs(Needs(memory=memory), key, value, device=stream.device)
+    rows = Needs(disk=LINE * (trainer.max_steps or 0) / trainer.log_every)
+    check_needs(rows, "trainer.max_steps", trainer.max_steps, folder=output)
     device = network_device(config["device"])
     if device != "cpu" and torch.version.cuda is None:
         return ""
@@ -128,12 +130,12 @@ def check_run(
         raise ConfigError("net", config["net"].get("_target_"), allowed) from error
     if step is None:
         return ""
-    rows = max(stream.batch_size, validation.batch_size) * trainer.passes
-    network = COPIES * step.weights * (trainer.devices or 1) + rows * step.each
+    samples = max(stream.batch_size, validation.batch_size) * trainer.passes
+    network = COPIES * step.weights * (trainer.devices or 1) + samples * step.each
     elsewhere = device.partition(":")[0] != stream.device.partition(":")[0]
     needs = Needs(
         memory=network + (0.0 if elsewhere else memory),
-        disk=CHECKPOINTS * (COPIES - 1) * step.weights + LINE * (trainer.max_steps or 0),
+        disk=CHECKPOINTS * (COPIES - 1) * step.weights + rows.disk,
         seconds=seconds_of(trainer, stream, costs, step),
     )
     return check_needs(needs, key, value, device=device, folder=output)

@@ -89,6 +89,26 @@ def test_yaml_of_a_folder_does_not_configure_hydra(text, conf_folder, one_line):
     assert "conf" in one_line()
 
 
+DOUBLED = (f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, 30))
+UNREADABLE = {
+    "bytes": "# " + "x" * (1 << 18), "aliases": "\n".join(["a0: &a0 [1, 1]", *DOUBLED]),
+    "itself": "a: &a [*a]", "deep": "[" * 99_999,
+    "open": "a: [1", "tab": "a:\n\t- 1", "list": "- 1", "number": "3", "tag": "a: !!set 3",
+    "object": "a: !!python/object/apply:os.system [touch mark]", "twice": "a: 1\na: 2",
+    "zero": "a: \0",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+@pytest.mark.parametrize("verb", ["train", "config"])
+def test_what_is_no_yaml_of_keys_is_one_line(verb, name, conf_folder, one_line, tmp_path):
+    conf = conf_folder({"system/evil.yaml": UNREADABLE[name]})
+    words = [verb, "bench"] if verb == "config" else [verb, "output=out"]
+    assert main([*words, f"conf={conf}", "system=evil"]) == 2
+    assert "evil" in one_line()
+    assert [path.name for path in tmp_path.iterdir()] == ["conf"]
+
+
 @pytest.mark.parametrize(
     "word",
     ["hydra.mode=MULTIRUN", "hydra.searchpath=[file:///tmp]", "+hydra.x=1", "hydra/launcher=joblib",

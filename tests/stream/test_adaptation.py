@@ -326,14 +326,45 @@ def test_the_state_does_not_grow_and_resumes_at_once(system):
     table |= {"fed": table["fed"] + shift, "dropped": table["dropped"] + shift // EVERY}
     table["history"] = [[first + shift * ROWS, shares] for first, shares in table["history"]]
     again = stream_of(system, threads=0)
-    started = time.perf_counter()
     again.load_state_dict(state | {"step": state["step"] + shift})
-    assert time.perf_counter() - started < 0.05
     before = stream.table.history
     (batch,), (later,) = train(stream, 1), train(again, 1)
     assert stream.table.history == before
     assert later.provenance.shares == batch.provenance.shares
     assert again.frozen_system() == stream.frozen_system()
+
+
+SHARES = {"amplitude": [0.2, 0.3, 0.5], "rate": [0.5, 0.5]}
+WRONG_TABLES = {
+    "no history": {"history": None}, "no entry": {"history": [3]},
+    "three": {"history": [[1, 2, 3]]},
+    "no first sample": {"history": [["x", SHARES]]}, "before": {"history": [[-1, SHARES]]},
+    "order": {"history": [[96, SHARES], [48, SHARES]]}, "no shares": {"history": [[48, None]]},
+    "another name": {"history": [[48, {"amplitude": [1.0], "x": [1.0]}]]},
+    "nan": {"history": [[48, SHARES | {"rate": [float("nan"), 0.5]}]]},
+    "sum": {"history": [[48, SHARES | {"rate": [0.7, 0.7]}]]},
+    "regions": {"history": [[48, SHARES | {"rate": [1.0]}]]},
+    "text": {"history": [[48, SHARES | {"rate": "ab"}]]},
+    "scalar": {"history": [[48, SHARES | {"rate": 1}]]},
+    "fed": {"fed": -1}, "fed nan": {"fed": float("nan")}, "dropped": {"dropped": "x"},
+    "errors": {"errors": None}, "errors nan": {"errors": {"rate": [float("nan"), 1.0]}},
+    "errors of another": {"errors": {"x": [1.0]}}, "errors short": {"errors": {"rate": [1.0]}},
+    "pending": {"pending": [1.0]}, "pending short": {"pending": [[1.0], [1.0]]},
+    "pending nan": {"pending": [[float("nan")] * 5, [1.0] * 5]}, "pending text": {"pending": "ab"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG_TABLES)
+def test_a_corrupt_table_is_refused_and_changes_nothing(system, name):
+    stream = stream_of(system, threads=0)
+    train(stream, 2 * EVERY + 1)
+    before = stream.state_dict()
+    assert len(before["table"]["history"]) == 2
+    changed = before | {"step": 0, "table": before["table"] | WRONG_TABLES[name]}
+    with pytest.raises(ConfigError, match=r"state\.table\.") as caught:
+        stream.load_state_dict(changed)
+    assert "\n" not in str(caught.value)
+    assert stream.state_dict() == before
 
 
 def test_blocks_that_were_not_fed_back_cost_nothing(system):

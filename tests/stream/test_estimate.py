@@ -112,7 +112,7 @@ class Huge(Failing):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit is that of Linux")
 def test_an_allocation_on_trial_fails_before_the_machine_does():
-    with pytest.raises(ConfigError, match="takes more than"):
+    with pytest.raises(ConfigError, match="takes too much of the"):
         sample_costs(Huge())
 
 

@@ -161,6 +161,25 @@ def test_a_state_of_another_stream_is_refused(system, key, value):
         stream.load_state_dict({**stream.state_dict(), key: value})
 
 
+@pytest.mark.parametrize("state", [None, [], 3, "state", {}, ["version"]], ids=str)
+def test_what_is_no_state_is_refused(system, state):
+    with pytest.raises(ConfigError, match="state"):
+        Stream(system, batch_size=16, device="cpu").load_state_dict(state)
+
+
+@pytest.mark.parametrize("change", [{"step": -1}, {"step": None}, {"step": 1.5}, {"step": 2**59},
+                                    {"step": 10**30}, {"step": float("nan")}, {"num_failures": "x"},
+                                    {"num_failures": -1}], ids=str)  # fmt: skip
+def test_a_state_of_wrong_numbers_is_refused_and_changes_nothing(system, change):
+    stream = Stream(system, batch_size=16, device="cpu")
+    before = stream.state_dict()
+    with pytest.raises(ConfigError, match=f"state.{next(iter(change))}"):
+        stream.load_state_dict(before | {"step": 7} | change)
+    assert stream.state_dict() == before
+    stream.load_state_dict(before | {"step": 2**59 - 1})
+    assert int(next(iter(stream)).provenance.indices[-1]) == 2**63 - 1
+
+
 def test_the_state_counts_what_was_delivered(system):
     stream = Stream(system, batch_size=16, threads=2, depth=8, device="cpu")
     take(stream, 5)
