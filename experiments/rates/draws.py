@@ -91,7 +91,7 @@ def of_systems() -> dict[str, dict[str, float]]:
         keys = Keys(0, "train", np.arange(batch, dtype=np.uint64))
         templates = list(_shapes(system))
 
-        def draw(system=system, keys=keys, templates=templates) -> Any:  # noqa: ANN001
+        def draw(system=system, keys=keys, templates=templates) -> Any:
             drawn = [system.draw(keys, keys.indices.astype(np.float64))]
             return drawn + [x.draw(keys, system.grid, name=str(i)) for i, x in enumerate(templates)]
 

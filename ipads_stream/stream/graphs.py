@@ -17,7 +17,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 
 from ipads_stream.core.backend import fft_plans, is_device_failure, packed, unpacked
