@@ -274,7 +274,32 @@ one spin; in those of lines, which had none of their own before, 2,048 samples o
 {table(head, rows)}
 
 Registers are spilled of: {", ".join(spilled) or "none"}.
+
+## Below half
+
+{_below_half(result)}
 """
+
+
+def _below_half(result: dict[str, Any]) -> str:
+    """The kernels that reach less than half of the ceiling on sm_90, and what they do instead."""
+    kinds = ("single", "double", "integer", "memory", "special", "other")
+    rows, integers = [], []
+    for name, now in result["now"].items():
+        here, first = now["sm_90"], result["first"].get(name)
+        if not here["flops"]:
+            integers.append(name)
+        elif here["share"] < 0.5:
+            before = "" if first is None else f"{first['sm_90']['share']:.0%}"
+            mix = [str(here["mix"].get(kind, 0)) for kind in kinds]
+            added = f"{here['flops'] / 2 / here['instructions']:.0%}"
+            rows.append([name, f"{here['share']:.0%}", before, added, *mix])
+    head = ["kernel", "share", "before", "multiply-adds among instructions", *kinds]
+    return f"""On sm_90. Either few of a turn's instructions are multiply-adds, and indices,
+conversions, loads or plain sums and products take the time, or, in readouts of lines, the result
+needs a part of them alone. No multiply-adds are in {", ".join(integers)}.
+
+{table(head, rows)}"""
 
 
 def generation() -> str:
@@ -293,6 +318,14 @@ float32 where nothing else is said. The ceiling is computed: a GPU's peak of mul
 (67 TFLOP/s in float32, 34 in float64) over the operations of one; no GPU was at hand.
 
 {rate_tables.simulators()}
+
+## Drawing on the host
+
+Processor time of one thread. A system's numbers are its parameters and the tables of its random
+shapes, in batches as it is trained with; the goal is 0.2 us per number, and each kind of draw is
+below.
+
+{rate_tables.draws()}
 
 ## Generation beside training
 

@@ -58,6 +58,17 @@ def test_tensors_belong_to_torch_and_are_ready(stream):
     assert torch.equal(batch.inputs["fid"], again.inputs["fid"])
 
 
+@pytest.mark.gpu
+def test_graphs_deliver_what_single_launches_do(stream):
+    graphed = Stream(stream.system, batch_size=64, device="cuda", threads=2, graphs=True)
+    for step, batch in zip(range(12), graphed, strict=False):
+        alone = stream.batch(step)
+        for name in ("fid", "mask"):
+            assert torch.equal(batch.inputs[name], alone.inputs[name])
+        assert torch.equal(batch.targets["spectrum"], alone.targets["spectrum"])
+        batch.inputs["fid"].mul_(0)  # a consumer that writes
+
+
 # What follows has its counterpart on the emulated GPU (tests/emulated_gpu) and asks a real one.
 
 
