@@ -321,7 +321,7 @@ class Stream(IterableDataset):
         for key, value in self.state_at(0).items():
             if key not in ("step", "table", "num_failures") and state.get(key) != value:
                 raise ConfigError(f"state.{key}", state.get(key), f"{value!r}, as this stream has")
-        last = (2**63 - 1) // self.batch_size * self.repeat - 1  # whose samples have an index
+        last = 2**63 // self.batch_size * self.repeat - 1  # whose samples have an index
         step = Whole(low=0, high=last)("state.step", state.get("step"))
         failures = Whole(low=0)("state.num_failures", state.get("num_failures", 0))
         if self.table.adaptive:
