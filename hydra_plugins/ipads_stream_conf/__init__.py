@@ -47,6 +47,8 @@ def check_yaml(path: Path) -> None:
     root = yaml.compose(text, yaml.SafeLoader)
     if root is None:
         return
+    if not isinstance(root, yaml.MappingNode):
+        raise ValueError("no keys")
     if _size(root, {}) > NODES:
         raise ValueError(f"at most {NODES} nodes, aliases counted")
     package = re.search(r"^#\s*@package\s+(\S+)", text, re.M)
@@ -68,9 +70,9 @@ def _size(node: yaml.Node, known: dict[int, int]) -> int:
     return known[id(node)]
 
 
-def _strings_of_hydra(root: yaml.Node) -> Iterator[str]:
+def _strings_of_hydra(root: yaml.MappingNode) -> Iterator[str]:
     """The keys of a file, and the words of its defaults list."""
-    for key, value in root.value if isinstance(root, yaml.MappingNode) else ():
+    for key, value in root.value:
         yield str(key.value)
         if key.value == "defaults" and isinstance(value, yaml.SequenceNode):
             for item in value.value:

@@ -7,6 +7,9 @@ import numpy as np
 
 from ipads_stream.core.errors import ConfigError
 
+LEAST = 1e-15
+IN_RANGE = f"finite numbers, the largest between {LEAST:g} and {1 / LEAST:g}"
+
 _SPACE = {"voxel": (0, 1, 2, 3), "slice": (2, 3), "volume": (3,)}
 
 
@@ -39,7 +42,16 @@ def measured_samples(
         raise ConfigError("data", f"{given} images", f"{numbers} images: {content}")
     if not np.isfinite(images).all():
         raise ConfigError("data", "values that are not finite", "finite values")
+    if not in_range(images):
+        raise ConfigError("data", "values of this size", IN_RANGE)
     return as_samples(images, kind)
+
+
+def in_range(values: np.ndarray) -> bool:
+    """Whether measured numbers are finite, and squares of the largest neither overflow in single
+    precision nor vanish; zeros are."""
+    largest = max(float(np.max(np.abs(part), initial=0.0)) for part in (values.real, values.imag))
+    return bool(np.isfinite(values).all()) and (largest == 0 or LEAST <= largest <= 1 / LEAST)
 
 
 def check_axis(

@@ -11,6 +11,7 @@ from jaxtyping import Complex64
 
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.files import check_declared, check_size, load_npy
+from ipads_stream.core.images import IN_RANGE, in_range
 
 FIDS = "complex signals in a file .npy, (points,) or (rows, points), or .txt of two columns"
 KSPACE = "complex k-space (C, X, Y[, Z]) in a file .npy or .cfl"
@@ -45,8 +46,8 @@ def read_fids(path: Path) -> Complex64[np.ndarray, "rows points"]:
     values = np.atleast_2d(values)
     if not np.iscomplexobj(values) or values.ndim != 2:
         raise ConfigError("data", f"{values.dtype} of shape {values.shape}", FIDS)
-    if not np.isfinite(values).all():
-        raise ConfigError("data", str(path), "finite numbers")
+    if not in_range(values):
+        raise ConfigError("data", str(path), IN_RANGE)
     return values.astype(np.complex64)
 
 
@@ -65,8 +66,8 @@ def read_kspace(path: Path) -> Complex64[np.ndarray, "C X Y ..."]:
     kspace = _read_cfl(path) if path.suffix == ".cfl" else read_npy(path)
     if not np.iscomplexobj(kspace) or kspace.ndim not in (3, 4):
         raise ConfigError("data", f"{kspace.dtype} of shape {kspace.shape}", KSPACE)
-    if not np.isfinite(kspace).all() or not kspace.any():
-        raise ConfigError("data", str(path), "finite numbers that are not all 0")
+    if not in_range(kspace) or not kspace.any():
+        raise ConfigError("data", str(path), f"{IN_RANGE}, not all 0")
     return kspace.astype(np.complex64)
 
 
@@ -95,8 +96,8 @@ def read_shot(path: Path) -> dict[str, np.ndarray]:
         if values is None or not np.iscomplexobj(values) or values.ndim != 3:
             given = "none" if values is None else f"{values.dtype} of shape {values.shape}"
             raise ConfigError("data", f"{path.name}, {name}: {given}", SHOT)
-        if not np.isfinite(values).all() or not values.any():
-            raise ConfigError("data", f"{path.name}, {name}", "finite numbers that are not all 0")
+        if not in_range(values) or not values.any():
+            raise ConfigError("data", f"{path.name}, {name}", f"{IN_RANGE}, not all 0")
     return {name: values.astype(np.complex64) for name, values in arrays.items()}
 
 

@@ -255,7 +255,7 @@ def plane_slice(
     heights = full.max(axis=1)
     is_top = (heights >= np.roll(heights, 1)) & (heights >= np.roll(heights, -1))
     tops = np.flatnonzero(is_top & (heights > 0.1 * heights.max()))
-    order = tops[np.argsort(-heights[tops])]
+    order = tops[np.argsort(-heights[tops])] if tops.size else np.argsort(-heights)
     rows = [int(order[place]) for place in np.linspace(0, (len(order) - 1) / 2, count).astype(int)]
     y = _positions(plane.indirect, full.shape[1])
     shifts = _positions(plane.direct, full.shape[0])

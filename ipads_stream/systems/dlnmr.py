@@ -65,7 +65,7 @@ class DLNMR(ParametricSystem):
     decay: Distribution = parameter(quantity="time", within=(1e-6, math.inf), axes=PEAK)
     rate: Distribution = parameter(within=(0.0, 1.0))
     snr: Distribution | None = parameter(within=(1e-3, math.inf), optional=True)
-    points: int = whole(128, low=2, high=2**22)
+    points: int = whole(128, low=2, high=2**18)
     dwell: float = number(1.0, above=0.0)
     schedule: str = choice("poisson_gap", among=sorted(SCHEDULES))
 

@@ -63,6 +63,8 @@ class TestMeasuredSamples:
             (images, "complex", r"^data='real images': complex images: six echoes$"),
             (images + 0j, "real", r"^data='complex images': real images: six echoes$"),
             (images * np.nan, "any", r"^data='values that are not finite': finite values$"),
+            (images * 1e30, "any", r"^data='values of this size': finite numbers, the largest"),
+            (images * 1e-30, "any", r"^data='values of this size': finite numbers, the largest"),
         ],
     )
     def test_others_are_refused(self, images, numbers, message):

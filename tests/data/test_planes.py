@@ -263,6 +263,8 @@ def test_refuses_nmrpipe(tmp_path):
     refused(path, "not a readable NMRPipe")
     refused(write_nmrpipe(tmp_path, "states", 0 * traces("states")), "all values are zero")
     refused(write_nmrpipe(tmp_path, "states", np.nan * traces("states")), "not finite")
+    for scale in (1e30, 1e-30):  # squares of single precision overflow, or vanish
+        refused(write_nmrpipe(tmp_path, "states", scale * traces("states")), "between 1e-15 and")
     real = traces("states").real.astype(np.float32)
     header = {"FDF2QUADFLAG": 1.0, "FDQUADFLAG": 1.0}
     dic = nmrglue.pipe.read(str(write()))[0] | header

@@ -22,6 +22,7 @@ from ipads_stream.evaluation.tasks.signals.heights import (
 )
 from ipads_stream.evaluation.tasks.signals.pictures import LINES
 from ipads_stream.evaluation.tasks.signals.planes import measured_test
+from ipads_stream.report.signals import plane_slice
 
 ROWS, POINTS = 128, 64
 AXIS = Axis("1H", 4000.0, 500e6, 5.0)
@@ -52,6 +53,14 @@ def places(plane):
     peaks = clear_peaks(plane, shown(plane, plane.fid))
     f2, f1 = plane.direct.hertz(ROWS), plane.indirect.hertz(POINTS)
     return sorted((float(f2[row]), float(f1[point])) for row, point in peaks)
+
+
+def test_slices_of_a_plane_without_a_positive_point_are_drawn(tmp_path):
+    fid = np.zeros((ROWS, POINTS), complex)
+    fid[:, 0] = -1.0  # a spectrum of one negative height
+    plane = replace(cosy(), fid=fid, is_phased=True)
+    picture = plane_slice(plane, {"IST": fid}, tmp_path / "slices.png", colour={"IST": "k"})
+    assert picture.is_file()
 
 
 CROSS = sorted((SHIFTS[a], SHIFTS[b]) for x, y, _ in LOW for a, b in ((x, y), (y, x)))

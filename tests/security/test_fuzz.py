@@ -62,7 +62,7 @@ ASKED = [
     (["train", "stream.threads=100000"], "stream.threads"),
     (["train", "net.growth=100000"], "net"),
     (["train", "trainer.max_steps=1000000000000"], "trainer.max_steps"),
-    (["train", "system.points=4194304", "stream.batch_size=4096"], "stream.batch_size"),
+    (["train", "system.points=16384", "stream.batch_size=65536"], "stream.batch_size"),
     (["freeze", "path=set", "system.points=1000000000"], "system.points"),
     (["freeze", "path=set", "system=drone", "system.schedule.num_frames=1000000000"], "num_frames"),
     (["freeze", "path=set", "system=ann_mwf", "system.num_echoes=1000000000"], "num_echoes"),

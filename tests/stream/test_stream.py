@@ -171,7 +171,7 @@ def test_what_is_no_state_is_refused(system, state):
                                     {"step": 10**30}, {"step": float("nan")}, {"num_failures": "x"},
                                     {"num_failures": -1}], ids=str)  # fmt: skip
 def test_a_state_of_wrong_numbers_is_refused_and_changes_nothing(system, change):
-    stream = Stream(system, batch_size=16, device="cpu")
+    stream = Stream(system, batch_size=16, device="cpu", threads=0)
     before = stream.state_dict()
     with pytest.raises(ConfigError, match=f"state.{next(iter(change))}"):
         stream.load_state_dict(before | {"step": 7} | change)

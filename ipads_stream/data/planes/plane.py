@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Complex, Float, Shaped
 
+from ipads_stream.core.images import IN_RANGE, in_range
 from ipads_stream.data.planes import formats, gate, recording, varian
 from ipads_stream.data.planes.quadrature import join_parts
 from ipads_stream.data.planes.recording import Axis, Recipe, Recording, UnusableData
@@ -173,6 +174,8 @@ def _check_numbers(values: Shaped[np.ndarray, "..."]) -> None:
         raise UnusableData(f"{values.ndim}D data; give a 2D recording or one plane of it")
     if not np.isfinite(values).all():
         raise UnusableData("values that are not finite; mend or leave out these traces first")
+    if not in_range(values):
+        raise UnusableData(f"values of this size; give {IN_RANGE}")
     if not values.any():
         raise UnusableData("all values are zero; the recording is empty")
 
