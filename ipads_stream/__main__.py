@@ -208,6 +208,17 @@ def evaluate(overrides: Sequence[str]) -> int:
     return OK
 
 
+def apply(overrides: Sequence[str]) -> int:
+    from ipads_stream.config import load_model
+    from ipads_stream.evaluation.apply import apply as apply_model
+
+    config = _compose("apply", overrides)
+    model = load_model(config["checkpoint"], trusted=config["trusted"], device=config["device"])
+    for line in apply_model(model, config):
+        print(line)
+    return OK
+
+
 def replay(overrides: Sequence[str]) -> int:
     from ipads_stream.config import build_run, build_system
     from ipads_stream.evaluation.replaying import replay_logged
@@ -308,7 +319,7 @@ def completion(words: Sequence[str]) -> int:
     return OK
 
 
-_COMPOSED = (train, preview, evaluate, replay, shift, fit_prior, freeze, bench)
+_COMPOSED = (train, preview, evaluate, apply, replay, shift, fit_prior, freeze, bench)
 VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     verb.__name__.strip("_").replace("_", "-"): verb
     for verb in (*_COMPOSED, list_, config, completion, doctor)

@@ -10,6 +10,7 @@ Simulated magnetic-resonance data, streamed into training.
   train      train a network on an endless stream
   preview    draw what a system generates, or a pulse sequence
   evaluate   compare a trained network with classical methods, on synthetic or measured data
+  apply      write maps of the posterior of measured images, and whether they are what was simulated
   shift      train on some distributions, test on others: a study with intervals and tests
   replay     rebuild logged samples
   fit-prior  mine distributions from measured data and write the YAML that draws from them

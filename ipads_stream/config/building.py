@@ -221,6 +221,7 @@ def load_model(path: str | Path, *, trusted: Sequence[str] = (), device: str = "
     targets, familiar = tuple(task.targets(system)), Familiar(system)
     limit = system.limit_snr if isinstance(system, NoiseLimited) else None
     model = Model(
-        net, config=config, device=device, targets=targets, familiar=familiar, limit=limit
-    )
+        net, config=config, device=device, targets=targets, familiar=familiar, limit=limit,
+        system=system,
+    )  # fmt: skip
     return task.user_function(model)

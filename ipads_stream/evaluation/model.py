@@ -13,6 +13,7 @@ from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.handover import network_device, torch_threads
 from ipads_stream.core.notebook import Shown
 from ipads_stream.evaluation.familiar import UnfamiliarWarning
+from ipads_stream.systems import System
 
 Limited = tuple[Mapping[str, np.ndarray], np.ndarray]
 VALUES = 1 << 18  # of all inputs together in one batch, where a sample is smaller
@@ -30,6 +31,7 @@ class Model(Shown):
             once (:class:`evaluation.familiar.Familiar`); None: inputs are not compared.
         limit: inputs -> those that the network is given, and which of them differ, (B,): noise is
             added to data cleaner than the training's, which is said once; None: as they are.
+        system: that simulated the training data.
 
     Attributes:
         limited: what share of the samples was given noise at last, a sentence; "": none so far.
@@ -47,9 +49,10 @@ class Model(Shown):
         targets: Collection[str] | None = None,
         familiar: Callable[[Mapping[str, np.ndarray]], Sequence[str]] | None = None,
         limit: Callable[[Mapping[str, np.ndarray]], Limited] | None = None,
+        system: System | None = None,
     ) -> None:
         self.config, self.targets, self.familiar = config, targets, familiar
-        self.limit, self.limited = limit, ""
+        self.limit, self.limited, self.system = limit, "", system
         self.device = network_device(device)
         self.net = net.eval().to(self.device)
 
@@ -76,6 +79,25 @@ class Model(Shown):
             ValueError: no input, or inputs of unequal numbers of samples.
             ConfigError: a network that predicts none of the targets.
         """
+        return self._answers(inputs, self.targets, batch_size)
+
+    def proposal(self, inputs: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """The normal distribution of the scores (nets/posterior.py): mean (B, P), root (B, P, P).
+
+        Raises:
+            ConfigError: a network that answers with none.
+        """
+        names = ("posterior_mean", "posterior_root")
+        answers = self._answers(inputs, names, None)
+        return answers[names[0]], answers[names[1]]
+
+    def _answers(
+        self,
+        inputs: Mapping[str, np.ndarray],
+        wanted: Collection[str] | None,
+        batch_size: int | None,
+    ) -> dict[str, np.ndarray]:
+        """The predictions of these names, of those that there are."""
         counts = {name: len(values) for name, values in inputs.items()}
         if len(set(counts.values())) != 1:
             raise ValueError(f"inputs of {counts} samples: one number for all is allowed")
@@ -105,9 +127,9 @@ class Model(Shown):
                     batch = np.ascontiguousarray(array[start : start + batch_size])
                     tensors[name] = torch.from_numpy(batch).to(self.device)
                 predictions = self.net(tensors)
-                names = [n for n in predictions if self.targets is None or n in self.targets]
+                names = [n for n in predictions if wanted is None or n in wanted]
                 if not names:
-                    allowed = f"predictions of {', '.join(self.targets or ())}, or of one of them"
+                    allowed = f"predictions of {', '.join(wanted or ())}, or of one of them"
                     raise ConfigError("net", ", ".join(predictions), allowed)
                 for name in names:
                     parts.setdefault(name, []).append(predictions[name].cpu().numpy())

@@ -181,6 +181,27 @@ class Forward(Protocol):
 
 
 @runtime_checkable
+class Likely(Protocol):
+    """A system of voxels that knows the exact density of what it measures.
+
+    ``log_likelihood`` gives log p(measured | quantities), of inputs (B, ...) and of the quantities
+    by name, SI, (B,) or n of them for each sample, (B, n), in their shape; torch differentiates it.
+    The prior of the quantities is their distributions, which depend on nothing else. It is what
+    makes a network's posterior right by importance weights (baselines/importance.py).
+    ``chi_square`` gives the squared distances of what was measured from its mean under quantities
+    (B,), over its variance, added up, (B,), and how many there are, (B,).
+    """
+
+    quantities: Mapping[str, Quantity]
+
+    def distributions(self) -> dict[str, Distribution]: ...
+
+    def log_likelihood(self, inputs: Arrays, params: Arrays) -> Any: ...
+
+    def chi_square(self, inputs: Arrays, params: Arrays) -> tuple[np.ndarray, np.ndarray]: ...
+
+
+@runtime_checkable
 class Compared(Protocol):
     """A system that declares classical methods.
 

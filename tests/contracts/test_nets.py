@@ -27,6 +27,7 @@ SYSTEMS = {
     "oled_rdn": ["system=oled"],
     "qsmnet": VOLUME,
     "qsmnet_unrolled": VOLUME,
+    "set_posterior": ["system=t2_map"],
 }
 
 

@@ -47,6 +47,8 @@ MEASURED = {
     "oled": lambda system: (complex_images(system.matrix, system.matrix, 3, 1), None),
     "qsmnet": lambda system: (images(8, 9, 7, 1) - 0.7, None),
     "qsmnet_unrolled": lambda system: (images(8, 9, 7, 2) - 0.7, None),
+    "t2_map": lambda system: (images(3, 4, 6), 0.01 * np.arange(1, 7)),
+    "t2star_map": lambda system: (images(3, 4, 6), 0.004 * np.arange(1, 7)),
 }
 # What forward reads of systems whose parameters are drawn as shapes.
 MAPS = {

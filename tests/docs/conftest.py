@@ -29,6 +29,7 @@ def prepared(tmp_path_factory):
     for name, words in {
         "demo": ["system.points=128"],
         "mwf": ["system=ann_mwf", "net.widths=[8, 8]"],
+        "t2": ["system=t2_map", "net.encoder.width=8"],
     }.items():
         output = f"output={folder / 'runs' / name}"
         assert main(["train", *QUICK, "device=cpu", *words, output]) == 0
@@ -41,6 +42,10 @@ def prepared(tmp_path_factory):
     images = np.broadcast_to(np.exp(-echoes / 0.05), (4, 4, 2, 32)).astype(np.float32)
     nibabel.save(nibabel.Nifti1Image(images, np.eye(4)), folder / "sub-01_MEGRE.nii.gz")
     (folder / "sub-01_MEGRE.json").write_text(json.dumps({"EchoTime": echoes.tolist()}))
+    times = 0.01 * np.arange(1, 9)
+    decays = 100 * np.broadcast_to(np.exp(-times / 0.08), (4, 4, 2, 8)).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(decays, np.eye(4)), folder / "sub-02_MESE.nii.gz")
+    (folder / "sub-02_MESE.json").write_text(json.dumps({"EchoTime": times.tolist()}))
     freeze(Stream(load_system("dlnmr"), device="cpu"), folder / "set.h5", 64, fmt="hdf5")
     return folder
 

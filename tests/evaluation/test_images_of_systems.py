@@ -44,6 +44,7 @@ def field(*shape):
     return (RANDOM.integers(-200, 200, shape) + 0.5) / 1000
 
 
+STEPS = np.arange(1, 7)
 # Overrides, images and sidecar by system.
 CASES = {
     "ann_mwf": ([], lambda s: magnitudes(9, 7, 5, s.num_echoes), lambda s: {"EchoTime": s.TE}),
@@ -66,6 +67,8 @@ CASES = {
     ),
     "qsmnet": (VOLUME, lambda s: field(12, 10, 8, 1), lambda s: {"Units": "ppm"}),
     "qsmnet_unrolled": (VOLUME, lambda s: field(12, 10, 8, 1), lambda s: {"Units": "ppm"}),
+    "t2_map": ([], lambda s: magnitudes(9, 7, 5, 6), lambda s: {"EchoTime": 0.01 * STEPS}),
+    "t2star_map": ([], lambda s: magnitudes(9, 7, 5, 6), lambda s: {"EchoTime": 0.004 * STEPS}),
 }
 
 

@@ -11,7 +11,18 @@ from ipads_stream.core.quantity import quantities
 from ipads_stream.nets.outputs import filled_outputs
 
 NET = {"_target_": "a.Net", "outputs": None}
-SYSTEMS = ("ann_mwf", "ann_mwf_cpmg", "anncest", "deepspio", "drone", "oled", "qsmnet")
+SYSTEMS = (
+    "ann_mwf",
+    "ann_mwf_cpmg",
+    "anncest",
+    "deepspio",
+    "drone",
+    "oled",
+    "qsmnet",
+    "t1_map",
+    "t2_map",
+    "t2star_map",
+)
 
 
 @pytest.mark.parametrize("name", SYSTEMS)

@@ -15,8 +15,9 @@ from ipads_stream.core.fields import Numbers, ruled
 from ipads_stream.core.quantity import Quantity
 from ipads_stream.evaluation.comparison import Comparison, Findings
 from ipads_stream.evaluation.tasks import Metric, Settings
-from ipads_stream.evaluation.tasks.quantities import figures, images
+from ipads_stream.evaluation.tasks.quantities import calibration, figures, images
 from ipads_stream.evaluation.tasks.quantities import scores as scoring
+from ipads_stream.evaluation.tasks.quantities.calibration import CORRECTED
 from ipads_stream.evaluation.tasks.quantities.scores import BOUND, error_key
 from ipads_stream.evaluation.tasks.sample_means import ByTarget, verdict
 from ipads_stream.report.figures import NETWORK
@@ -83,8 +84,17 @@ class Quantities(ByTarget):
         assert isinstance(system, Quantified)
         return AT_ONCE[system.kind]
 
+    def network_methods(self, model: Any) -> dict[str, Method]:
+        corrected = calibration.posterior_of(model)
+        return {NETWORK: model} | ({} if corrected is None else {CORRECTED: corrected})
+
     def scores(self, comparison: Comparison) -> list[dict[str, Any]]:
         return scoring.scores(comparison)
+
+    def sections(self, findings: Findings, output: Path) -> list[Section]:
+        ((_, comparison),) = findings.comparisons
+        found = calibration.section(findings.model, comparison, output)
+        return [*super().sections(findings, output), *([] if found is None else [found])]
 
     def errors(self, comparison: Comparison, method: str) -> np.ndarray:
         """The root mean square over the quantities of NRMSE."""

@@ -99,13 +99,13 @@ def apply_to_images(
             file = output / f"{stem}_{quantity.bids or key}.nii.gz"
             if file.resolve() in {source.resolve() for source in images.sources}:
                 raise ConfigError("output", str(output), "another folder than that of the images")
-            unit_of_map = _unit(quantity)
-            about = sidecar(name, unit_of_map, images.sources) | {
+            unit_here = unit_of_map(quantity)
+            about = sidecar(name, unit_here, images.sources) | {
                 "EstimationReference": f"system {system.name} of ipads_stream",
                 "ConfigHash": config_hash(system),
                 "InputUnits": "; ".join(known),
             }
-            write_nifti(file, estimate / factor(unit_of_map), sidecar=about, affine=images.affine,
+            write_nifti(file, estimate / factor(unit_here), sidecar=about, affine=images.affine,
                         header=images.header, source=system.name)  # fmt: skip
             lines.append(f"{file}: {_summary(key, quantity, estimate)}")
             maps[key][name] = estimate / factor(quantity.unit)
@@ -178,7 +178,7 @@ def axis_of(
     return values, how
 
 
-def _unit(quantity: Quantity) -> str:
+def unit_of_map(quantity: Quantity) -> str:
     """That of BIDS where it is of the quantity's kind, else the quantity's."""
     unit = BIDS_UNITS.get(quantity.bids, quantity.unit)
     return unit if dimension(unit) == dimension(quantity.unit) else quantity.unit

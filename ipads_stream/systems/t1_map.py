@@ -1,0 +1,69 @@
+"""T1 of a voxel from spoiled gradient echoes at any flip angles: one network for all protocols.
+
+Source: Christensen et al., Journal of Physical Chemistry 78, 1971 (1974), variable flip angles;
+Gudbjartsson and Patz, Magnetic Resonance in Medicine 34, 910 (1995), the noise of magnitudes.
+Ranges, network and loss are choices of this project (conf/system/t1_map.yaml).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ipads_stream.core.backend import namespace
+from ipads_stream.core.sample import Arrays
+from ipads_stream.distributions import Distribution, parameter
+from ipads_stream.physics.closed_forms.steady_states import spoiled_gradient_echo
+from ipads_stream.systems.base import Axis
+from ipads_stream.systems.relaxometry import MOST, Relaxometry, numbered
+
+
+@dataclass(frozen=True, kw_only=True)
+class T1Map(Relaxometry):
+    """Steady states of evenly spaced flip angles, ideally spoiled, right after the pulse.
+
+    Inputs besides those of Relaxometry: ``flip`` (B, N), rad, with B1, which a map has measured,
+    and ``TR`` (B, N), s. Targets: ``T1``, s, and ``snr``.
+
+    Attributes:
+        T1: s.
+        B1: RF relative to nominal, known.
+        TR: s.
+        num_flips: at most 64; the largest is N.
+        smallest_flip, largest_flip: nominal, rad.
+    """
+
+    name: ClassVar[str] = "t1_map"
+    estimated: ClassVar[Mapping[str, Mapping[str, str]]] = {
+        "T1": {"unit": "ms", "scale": "log", "bids": "T1map"}
+    }
+    scales: ClassVar[Mapping[str, tuple[float, float]]] = {"flip": (0.02, 1.0), "TR": (3e-3, 0.05)}
+    baselines: ClassVar[dict[str, str]] = {
+        "maximum likelihood": "ipads_stream.baselines.relaxation.maximum_likelihood",
+        "posterior mean": "ipads_stream.baselines.relaxation.posterior_mean",
+    }
+
+    T1: Distribution = parameter(quantity="time", within=(1e-3, 10.0))
+    B1: Distribution = parameter(within=(0.3, 1.7))
+    TR: Distribution = parameter(quantity="time", within=(1e-3, 10.0))
+    num_flips: Distribution = parameter(integer=True, within=(2, MOST))
+    smallest_flip: Distribution = parameter(quantity="angle", within=(1e-3, 1.5))
+    largest_flip: Distribution = parameter(quantity="angle", within=(1e-3, 1.5))
+
+    @property
+    def array_axes(self) -> dict[str, Axis]:
+        return {name: Axis("flip angle") for name in ("signal", "flip", "TR")}
+
+    def acquisition(self, params: Arrays) -> tuple[Arrays, Any]:
+        columns = {name: x[:, None] for name, x in params.items()}
+        number, mask = numbered(params["num_flips"], self.num_flips)
+        step = columns["largest_flip"] - columns["smallest_flip"]
+        nominal = columns["smallest_flip"] + step * number / (columns["num_flips"] - 1)
+        nominal = namespace(nominal).where(mask, nominal, columns["largest_flip"])
+        return {"flip": columns["B1"] * nominal, "TR": columns["TR"] + 0 * nominal}, mask
+
+    def relaxation(self, acquired: Arrays, params: Arrays) -> Any:
+        # The excitation itself: no echo has decayed, or all alike.
+        flip, TR = acquired["flip"], acquired["TR"]
+        xp = namespace(flip)
+        TR = xp.where(TR > 0, TR, xp.ones_like(TR))  # where there is no image
+        return xp.real(spoiled_gradient_echo(flip, TR, 0.0, params["T1"], 1.0))

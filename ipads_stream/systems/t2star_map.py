@@ -1,0 +1,34 @@
+"""T2* of a voxel from gradient echoes at any times: one network for all protocols.
+
+Source: Ma and Wehrli, Journal of Magnetic Resonance B 111, 61 (1996), the decay; Gudbjartsson and
+Patz, Magnetic Resonance in Medicine 34, 910 (1995), the noise of magnitudes. Ranges, network and
+loss are choices of this project (conf/system/t2star_map.yaml).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ipads_stream.distributions import Distribution, parameter
+from ipads_stream.systems.relaxometry import EchoTrain
+
+
+@dataclass(frozen=True, kw_only=True)
+class T2StarMap(EchoTrain):
+    """A train of gradient echoes of one pool, without a gradient of the field across the voxel.
+
+    Attributes:
+        T2s: s.
+    """
+
+    name: ClassVar[str] = "t2star_map"
+    estimated: ClassVar[Mapping[str, Mapping[str, str]]] = {
+        "T2s": {"unit": "ms", "scale": "log", "bids": "T2starmap"}
+    }
+    baselines: ClassVar[dict[str, str]] = {
+        "log-linear fit": "ipads_stream.baselines.relaxation.log_linear_fit",
+        "maximum likelihood": "ipads_stream.baselines.relaxation.maximum_likelihood",
+        "posterior mean": "ipads_stream.baselines.relaxation.posterior_mean",
+    }
+
+    T2s: Distribution = parameter(quantity="time", within=(1e-4, 10.0))
