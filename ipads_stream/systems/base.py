@@ -192,6 +192,7 @@ class Likely(Protocol):
     (B,), over its variance, added up, (B,), and how many there are, (B,).
     """
 
+    name: str
     quantities: Mapping[str, Quantity]
 
     def distributions(self) -> dict[str, Distribution]: ...
