@@ -19,7 +19,7 @@ from ipads_stream.acquisition.likelihood import gaussian, magnitude_moments, non
 from ipads_stream.acquisition.noise_level import background, residual
 from ipads_stream.acquisition.noise_limit import chosen_rows, missing_noise, with_noise
 from ipads_stream.core import random
-from ipads_stream.core.backend import device_of, is_numpy, moved, namespace
+from ipads_stream.core.backend import device_of, fused, is_numpy, moved, namespace
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.fields import choice, whole
 from ipads_stream.core.images import measured_samples
@@ -124,24 +124,21 @@ class Relaxometry(ParametricSystem):
         noise = random.normal(keys["noise"], (channels, mask.shape[1]), xp)
         measured = signal + noise[:, 0]
         if self.detection == "magnitude":
-            measured = xp.sqrt(measured * measured + xp.sum(noise[:, 1:] ** 2, axis=1))
+            measured = _magnitude(measured, xp.sum(noise[:, 1:] ** 2, axis=1))
         targets = {name: drawn[name] for name in self.quantities}
         return self.batch(self.inputs(measured, acquired, mask), targets, params)
 
     def inputs(self, measured: Any, acquired: Arrays, mask: Any) -> Arrays:
         """Those of the network, of signals over the noise."""
         xp = namespace(measured)
-        zero = xp.zeros_like(measured)
-        measured = xp.where(mask, measured, zero)
-        size = xp.abs(measured)
-        highest = xp.maximum(xp.max(size, axis=1, keepdims=True), 1.0)
-        log_snr = xp.log(highest / TYPICAL_SNR)
-        columns = [measured / highest, xp.log(xp.maximum(size, 0.5) / highest) / 2, log_snr]
+        measured = _present(measured, mask)
+        highest = xp.maximum(xp.max(xp.abs(measured), axis=1, keepdims=True), 1.0)
+        columns = [*_of_signal(measured, highest, mask)]
         for name, ends in self.scales.items():
             middle, half = math.log(ends[0] * ends[1]) / 2, math.log(ends[1] / ends[0]) / 2
-            columns.append((xp.log(xp.maximum(acquired[name], 1e-9)) - middle) / half)
-        tokens = xp.stack([xp.where(mask, x, zero) for x in columns], axis=-1)
-        acquired = {name: xp.where(mask, x, zero) for name, x in acquired.items()}
+            columns.append(_of_acquisition(acquired[name], mask, middle, half))
+        acquired = {name: _present(x, mask) for name, x in acquired.items()}
+        tokens = xp.stack(columns, axis=-1)
         return {"signal": measured, **acquired, "mask": mask, "tokens": tokens}
 
     def _signal(self, acquired: Arrays, params: Arrays) -> Any:
@@ -244,6 +241,30 @@ def numbered(count: Any, drawn: Distribution) -> tuple[Any, Any]:
     most = int(drawn.support[1])
     number = namespace(count).arange(most, dtype=count.dtype, device=device_of(count))[None]
     return number, number < count[:, None] - 0.5
+
+
+@fused
+def _present(xp: Any, values: Any, mask: Any) -> Any:
+    """Values of the images that there are, 0 of others."""
+    return xp.where(mask, values, 0)
+
+
+@fused
+def _of_signal(xp: Any, measured: Any, highest: Any, mask: Any) -> tuple[Any, Any, Any]:
+    """Columns of the tokens: the signal over the highest, its logarithm, and how high that is."""
+    low = xp.log(xp.maximum(xp.abs(measured), 0.5) / highest) / 2
+    return (xp.where(mask, measured / highest, 0), xp.where(mask, low, 0),
+            xp.where(mask, xp.log(highest / TYPICAL_SNR), 0))  # fmt: skip
+
+
+@fused
+def _of_acquisition(xp: Any, values: Any, mask: Any, middle: float, half: float) -> Any:
+    return xp.where(mask, (xp.log(xp.maximum(values, 1e-9)) - middle) / half, 0)
+
+
+@fused
+def _magnitude(xp: Any, measured: Any, others: Any) -> Any:
+    return xp.sqrt(measured * measured + others)
 
 
 def padded(values: np.ndarray, longest: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ipads_stream.core.backend import namespace
+from ipads_stream.core.backend import fused, namespace
 from ipads_stream.core.sample import Arrays
 from ipads_stream.distributions import Distribution, parameter
 from ipads_stream.physics.closed_forms.steady_states import spoiled_gradient_echo
@@ -56,10 +56,9 @@ class T1Map(Relaxometry):
     def acquisition(self, params: Arrays) -> tuple[Arrays, Any]:
         columns = {name: x[:, None] for name, x in params.items()}
         number, mask = numbered(params["num_flips"], self.num_flips)
-        step = columns["largest_flip"] - columns["smallest_flip"]
-        nominal = columns["smallest_flip"] + step * number / (columns["num_flips"] - 1)
-        nominal = namespace(nominal).where(mask, nominal, columns["largest_flip"])
-        return {"flip": columns["B1"] * nominal, "TR": columns["TR"] + 0 * nominal}, mask
+        ends = (columns[name] for name in ("smallest_flip", "largest_flip", "num_flips"))
+        flip, TR = _spaced(*ends, number, mask, columns["B1"], columns["TR"])
+        return {"flip": flip, "TR": TR}, mask
 
     def relaxation(self, acquired: Arrays, params: Arrays) -> Any:
         # The excitation itself: no echo has decayed, or all alike.
@@ -67,3 +66,13 @@ class T1Map(Relaxometry):
         xp = namespace(flip)
         TR = xp.where(TR > 0, TR, xp.ones_like(TR))  # where there is no image
         return xp.real(spoiled_gradient_echo(flip, TR, 0.0, params["T1"], 1.0))
+
+
+@fused
+def _spaced(
+    xp: Any, low: Any, high: Any, count: Any, number: Any, mask: Any, B1: Any, TR: Any
+) -> tuple[Any, Any]:
+    """Flip angles at even distances, the highest where there is no image, and TR of each."""
+    nominal = low + (high - low) * number / (count - 1)
+    nominal = xp.where(mask, nominal, high)
+    return B1 * nominal, TR + 0 * nominal
