@@ -103,11 +103,14 @@ def draws() -> str:
     """What drawing on the host costs, by system, and what costs most of all that can be drawn."""
     results = load("throughput").get("draws", {})
     rows = [
-        [f"`{name}`", f"{row['numbers']:,.0f}", f"{row['us_per_number']:.3f}",
-         f"{row['us_per_sample']:.2f}"]
+        [f"`{name}`", f"{row['batch_size']}", f"{row['numbers']:,.0f}",
+         f"{row['us_per_number']:.3f}", f"{row['us_per_sample']:.2f}",
+         f"{row['us_per_number_of_many']:.3f}"]
         for name, row in results.get("systems", {}).items()
     ]  # fmt: skip
-    by_system = table(["system", "numbers of a sample", "us per number", "us per sample"], rows)
+    head = ["system", "batch", "numbers of a sample", "us per number", "us per sample",
+            "us per number in batches of 512"]  # fmt: skip
+    by_system = table(head, rows)
     costly = sorted(results.get("us_per_number", {}).items(), key=lambda row: -row[1])
     of_all = table(["drawn", "us per number"], [[name, f"{us:.3f}"] for name, us in costly])
     return f"{by_system}\n\n{of_all}"

@@ -321,9 +321,11 @@ float32 where nothing else is said. The ceiling is computed: a GPU's peak of mul
 
 ## Drawing on the host
 
-Processor time of one thread. A system's numbers are its parameters and the tables of its random
-shapes, in batches as it is trained with; the goal is 0.2 us per number, and each kind of draw is
-below.
+Processor time of one thread, beside other work. A system's numbers are its parameters and the
+tables of its random shapes, in batches as it is trained with and in larger ones; the goal is 0.2 us
+per number. A call for each parameter costs the same whatever the batch: small batches of few
+numbers are above the goal by it. Below is each kind of draw, in batches of 512 (shapes and sources
+of 16).
 
 {rate_tables.draws()}
 

@@ -88,19 +88,29 @@ def of_systems() -> dict[str, dict[str, float]]:
     for path in sorted((conf_dir() / "system").glob("*.yaml")):
         config = compose([f"system={path.stem}"])
         system, batch = build_system(config), config["stream"]["batch_size"]
-        keys = Keys(0, "train", np.arange(batch, dtype=np.uint64))
-        templates = list(_shapes(system))
-
-        def draw(system=system, keys=keys, templates=templates) -> Any:
-            drawn = [system.draw(keys, keys.indices.astype(np.float64))]
-            return drawn + [x.draw(keys, system.grid, name=str(i)) for i, x in enumerate(templates)]
-
-        numbers = sum(x.size for x in _arrays(draw())) / batch
-        taken = 1e6 * least_processor_seconds(draw, REPEATS) / batch
+        numbers, taken = drawn_by(system, batch, REPEATS)
         rows[path.stem] = {
-            "numbers": numbers, "us_per_number": taken / numbers, "us_per_sample": taken,
-        }  # fmt: skip
+            "batch_size": batch,
+            "numbers": numbers / batch,
+            "us_per_number": taken / numbers,
+            "us_per_sample": taken / batch,
+        }
+        numbers, taken = drawn_by(system, SAMPLES, 5)
+        rows[path.stem]["us_per_number_of_many"] = taken / numbers
     return rows
+
+
+def drawn_by(system: Any, batch: int, repeats: int) -> tuple[int, float]:
+    """How many numbers a system draws for a batch, and the microseconds that it takes."""
+    keys = Keys(0, "train", np.arange(batch, dtype=np.uint64))
+    templates = list(_shapes(system))
+
+    def draw() -> Any:
+        drawn = [system.draw(keys, keys.indices.astype(np.float64))]
+        return drawn + [x.draw(keys, system.grid, name=str(i)) for i, x in enumerate(templates)]
+
+    numbers = sum(x.size for x in _arrays(draw()))
+    return numbers, 1e6 * least_processor_seconds(draw, repeats)
 
 
 def _shapes(thing: Any) -> Iterator[RandomShapes]:

@@ -65,34 +65,36 @@ def quantile_table():
 
 @exact
 @no_type_check
-def _walk(words, rows, columns, table, slots, at, place, end, scale, weight, marks):
+def _walk(words, rows, columns, table, slots, at, first, end, shift, scale, weight, marks, steps):
     """Walks the schedules in ``slots`` in turns, from ``at`` to ``end`` of all marks.
 
-    ``place`` is where each reads its words; it ends as far on as points were taken.
+    first: where the columns of each begin; shift: its first word; steps: filled with their number.
     """
     points = np.uint64(weight.size)
     walking = np.uint64(slots.size)
     one = np.uint64(1)
+    step = np.uint64(0)
     while walking > 0:
         turn = np.uint64(0)
         while turn < walking:
-            slot = slots[turn]
-            i, k, stop = at[slot], place[slot], end[slot]
+            i = at[turn]
             marks[i] = True
-            gap = np.uint64(table[rows[i] + columns[k]])
+            gap = np.uint64(table[rows[i] + columns[first[turn] + step]])
             if gap == UNSURE:
-                mean = scale[slot] * weight[i + points - stop]
-                u = (words[slot, k + points - stop] + 0.5) * 2.0**-32
+                slot = slots[turn]
+                mean = scale[slot] * weight[i + points - end[turn]]
+                u = (words[slot, (shift[slot] + np.int64(step)) % weight.size] + 0.5) * 2.0**-32
                 gap = np.uint64(summed_gap(u, mean, weight.size))
-            k += one
-            place[slot] = k - points if k == stop else k
             i += one + gap
-            at[slot] = i
-            if i < stop:
+            at[turn] = i
+            if i < end[turn]:
                 turn += one
             else:  # the last one takes the place of the one that has arrived
+                steps[slots[turn]] = step + one
                 walking -= one
-                slots[turn] = slots[walking]
+                slots[turn], at[turn] = slots[walking], at[walking]
+                first[turn], end[turn] = first[walking], end[walking]
+        step += one
 
 
 @exact
@@ -106,14 +108,14 @@ def fill(words, counts, weight, table, mask):
     samples, points = mask.shape
     own = np.empty((_TOGETHER, points), np.uint32)  # words of the sample in each slot
     rows = np.empty((_TOGETHER, points), np.uint32)  # of the table, by the mean at each point
-    columns = np.empty((_TOGETHER, points), np.uint32)  # by each word
+    columns = np.empty((_TOGETHER, 2 * points), np.uint32)  # by each word, twice
     marks = np.empty((_TOGETHER, points), np.bool_)
     sample, shift = np.full(_TOGETHER, -1), np.zeros(_TOGETHER, np.int64)
     trial = np.zeros(_TOGETHER, np.int64)
     scale, low, high = np.empty(_TOGETHER), np.empty(_TOGETHER), np.empty(_TOGETHER)
     slots = np.empty(_TOGETHER, np.uint64)
-    at, place = np.empty(_TOGETHER, np.uint64), np.empty(_TOGETHER, np.uint64)
-    end = np.arange(1, _TOGETHER + 1).astype(np.uint64) * np.uint64(points)
+    at, first = np.empty(_TOGETHER, np.uint64), np.empty(_TOGETHER, np.uint64)
+    end, steps = np.empty(_TOGETHER, np.uint64), np.empty(_TOGETHER, np.int64)
     following = 0
     while True:
         walking = 0
@@ -128,7 +130,7 @@ def fill(words, counts, weight, table, mask):
                     low[slot], high[slot], trial[slot], shift[slot] = 0.0, math.inf, 0, 0
                     for i in range(points):
                         own[slot, i] = words[following, i]
-                        columns[slot, i] = words[following, i] >> _SHIFT
+                        columns[slot, i] = columns[slot, points + i] = words[following, i] >> _SHIFT
                 following += 1
             if sample[slot] >= 0:
                 for i in range(points):
@@ -136,24 +138,22 @@ def fill(words, counts, weight, table, mask):
                     row = np.int32(min(scale[slot] * weight[i], LARGEST) * CELLS)
                     rows[slot, i] = np.uint32(row) << np.uint32(BITS)
                 marks[slot] = False
-                at[slot] = slot * points
-                place[slot] = slot * points + shift[slot]
+                at[walking], end[walking] = slot * points, (slot + 1) * points
+                first[walking] = 2 * slot * points + shift[slot]
                 slots[walking] = slot
                 walking += 1
         if walking == 0:
             return
         _walk(
-            own, rows.ravel(), columns.ravel(), table, slots[:walking], at, place, end, scale,
-            weight, marks.ravel(),
+            own, rows.ravel(), columns.ravel(), table, slots[:walking], at, first, end, shift,
+            scale, weight, marks.ravel(), steps,
         )  # fmt: skip
         for slot in range(_TOGETHER):
             s = sample[slot]
             if s < 0:
                 continue
             wanted = counts[s]
-            count = np.int64(place[slot]) - slot * points - shift[slot]
-            if count <= 0:
-                count += points
+            count = steps[slot]
             if count == wanted:
                 mask[s] = marks[slot]
                 sample[slot] = -1
