@@ -49,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError as error:
         return _said(f"more memory than is free: {error or 'ask for less at a time'}", FAILED)
     except RuntimeError as error:
+        if "can't allocate memory" in str(error) or "out of memory" in str(error):  # torch's
+            return _said(f"more memory than is free: {str(error)[-150:]}", FAILED)
         if "no locator available" not in str(error):
             raise
         advice = "set NUMBA_CACHE_DIR to a folder that can be written to"

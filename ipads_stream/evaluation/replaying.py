@@ -19,6 +19,7 @@ from ipads_stream.report.figures import NETWORK
 from ipads_stream.report.galleries import Labels
 from ipads_stream.report.signals import on_host, sample_gallery
 from ipads_stream.stream.adaptation import with_shares
+from ipads_stream.stream.estimate import within_memory
 from ipads_stream.stream.failure import POLICIES, row_of
 from ipads_stream.stream.replay import digest, read_log, replay
 from ipads_stream.systems import System
@@ -87,7 +88,9 @@ def replay_logged(
     output.mkdir(parents=True, exist_ok=True)
     labels, device = Labels.of(plain), str(config.get("device") or "cpu")
     for record in records:
-        yield _rebuild(record, systems.get(record["split"], plain), output, labels, device)
+        with within_memory(device, share=0.5):  # the configuration may be somebody else's
+            told = _rebuild(record, systems.get(record["split"], plain), output, labels, device)
+        yield told
 
 
 def _shares(index: int, table: Mapping[str, Any], log: Path) -> dict[str, Any]:

@@ -14,7 +14,8 @@ if hasattr(os, "register_at_fork"):  # else a forked child waits for a thread th
     os.register_at_fork(
         before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
     )
-_limits: list[Any] = []  # one of the whole process for each block that is open, the first in force
+# For each block that is open the libraries that it limited, with their threads: the first all.
+_limits: list[list[tuple[Any, int]]] = []
 
 
 @contextlib.contextmanager
@@ -26,17 +27,21 @@ def single_blas() -> Iterator[None]:
     too, took 1.3 to 6 times as long per batch (OLED, QSMnet, DeepSPIO).
     """
     with _lock:
-        limit = None if _limits else _libraries().limit(limits=1, user_api="blas")
-        _limits.append(limit)
+        counts = [] if _limits else [(library, library.num_threads) for library in _libraries()]
+        _limits.append([(library, count) for library, count in counts if count != 1])
+        for library, _ in _limits[-1]:
+            library.set_num_threads(1)
     try:
         yield
     finally:
         with _lock:
             if len(_limits) == 1:
-                _limits[0].restore_original_limits()
+                for library, count in _limits[0]:
+                    library.set_num_threads(count)
             _limits.pop()
 
 
 @cache  # to find them takes thirty times as long as to set them
-def _libraries() -> ThreadpoolController:
-    return ThreadpoolController()
+def _libraries() -> list[Any]:
+    controllers: list[Any] = ThreadpoolController().select(user_api="blas").lib_controllers
+    return controllers

@@ -122,7 +122,7 @@ class ANNMWF(ParametricSystem):
     def array_axes(self) -> dict[str, Axis]:
         return {"decay": Axis("echo time (ms)", 1e3 * self.TE), "features": Axis("feature")}
 
-    @property
+    @cached_property
     def quantities(self) -> dict[str, Quantity]:
         """What is estimated, over the ranges that are drawn."""
         highest = max(self.MWF.support[1], 0.01)

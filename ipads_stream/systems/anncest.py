@@ -122,7 +122,7 @@ class ANNCEST(ParametricSystem):
         offsets = np.tile(self.offsets_ppm, len(self.powers))
         return {"spectrum": Axis("offset (ppm)", offsets), "features": Axis("feature")}
 
-    @property
+    @cached_property
     def quantities(self) -> dict[str, Quantity]:
         """What is estimated, over the ranges that are drawn."""
         supports = {name: getattr(self, name).support for name in ESTIMATED}

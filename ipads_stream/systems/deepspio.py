@@ -107,7 +107,7 @@ class DeepSPIO(VolumeSystem):
         """Of the pulse, and so across a slice, Hz."""
         return self.time_bandwidth / self.duration
 
-    @property
+    @cached_property
     def quantities(self) -> dict[str, Quantity]:
         """What the network estimates."""
         high = self.concentration.support[1]

@@ -117,7 +117,7 @@ class DRONE(ParametricSystem):
     def array_axes(self) -> dict[str, Axis]:
         return {"signal": Axis("frame")}
 
-    @property
+    @cached_property
     def quantities(self) -> dict[str, Quantity]:
         """What the network estimates, over the ranges that are drawn."""
         supports = dict(zip(TISSUE, self.supports, strict=True))

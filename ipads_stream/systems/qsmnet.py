@@ -7,6 +7,7 @@ maps; the volumes, their susceptibilities and the factors here are choices of th
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -73,7 +74,7 @@ class QSMNet(VolumeSystem):
             raise ConfigError("chi_ppm", 0, "other than 0 somewhere: all fields would be 0")
         super().check()
 
-    @property
+    @cached_property
     def quantities(self) -> dict[str, Quantity]:
         """What the network estimates."""
         low, high = self.chi_ppm.support

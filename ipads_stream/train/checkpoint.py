@@ -95,7 +95,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             },
         }
         for name, tensor in checkpoint["weights"].items():
-            _check_weight(name, tensor)
+            check_weight(name, tensor)
         if names := nonfinite(checkpoint["weights"]):
             allowed = f"weights that are finite ({names[0]} is not: training diverged)"
             raise ConfigError("checkpoint", str(path), allowed)
@@ -124,7 +124,7 @@ def _check_version(version: Any) -> None:
         raise ValueError(f"version {version}, this is {__version__}: install the newer one")
 
 
-def _check_weight(name: str, tensor: Any) -> None:
+def check_weight(name: str, tensor: Any) -> None:
     """A weight is a dense tensor that its file holds in full."""
     if not isinstance(tensor, torch.Tensor) or tensor.layout is not torch.strided:
         raise TypeError(f"{name} is no dense tensor")

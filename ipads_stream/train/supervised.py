@@ -22,7 +22,7 @@ from ipads_stream.core.handover import network_device, torch_threads
 from ipads_stream.stream.stream import Stream
 from ipads_stream.systems import System
 from ipads_stream.train.callbacks import FailureLog, Interrupt, Saving, ShareLog
-from ipads_stream.train.checkpoint import read_checkpoint
+from ipads_stream.train.checkpoint import UNREADABLE, read_checkpoint
 from ipads_stream.train.lightning_data import StreamDataModule
 from ipads_stream.train.placement import Placement, placement
 from ipads_stream.train.tracker import LOG, finish, is_first_process
@@ -166,6 +166,7 @@ class Supervised:
 
         self.prepare(net, config)
         module = self.training(self, net, loss, stream, config, rate)
+        module.first_step = 0 if resume is None else before["steps"]
         data = StreamDataModule(stream, validation, val_samples=self.val_samples)
         interrupt = Interrupt()
         hooks: list[Callback] = [
@@ -186,6 +187,12 @@ class Supervised:
                 warnings.filterwarnings("ignore", "GPU available but not used")
                 trainer = self._trainer(place, device, steps, hooks, open_loggers(), output)
                 self.run(trainer, module, data, None if resume is None else str(resume))
+        except UNREADABLE as error:
+            if resume is None or module.has_begun or isinstance(error, (ConfigError, OSError)):
+                raise
+            reason = " ".join(str(error).split())[:200]
+            allowed = f"a checkpoint that training can go on from ({reason})"
+            raise ConfigError("resume", str(resume), allowed) from error
         except SystemExit:  # how Lightning ends on a Ctrl-C that it catches itself
             raise KeyboardInterrupt from None
         finally:

@@ -13,7 +13,7 @@ from torch import Tensor
 from ipads_stream import __version__
 from ipads_stream.core.sample import Sample
 from ipads_stream.stream.stream import Stream
-from ipads_stream.train.checkpoint import EXTRA
+from ipads_stream.train.checkpoint import EXTRA, check_weight
 from ipads_stream.train.objectives import Named, answered, summed, weighted
 
 if TYPE_CHECKING:
@@ -47,17 +47,32 @@ class Training(LightningModule):
         super().__init__()
         self.settings, self.net, self.loss = settings, net, loss
         self.stream, self.config, self.rate = stream, config, rate
+        self.first_step, self.has_begun = 0, False
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self.settings.optimizer(self.net)
 
     def on_train_start(self) -> None:
+        self._check_restored()
+        self.has_begun = True
         first = self.trainer.strategy.broadcast(self.stream.step)
         if first != self.stream.step:  # such as a file of one node that another does not see yet
             raise RuntimeError(
                 f"process {self.global_rank} goes on from a checkpoint at batch "
                 f"{self.stream.step}, the first process from one at batch {first}"
             )
+
+    def _check_restored(self) -> None:
+        """Raises ValueError or TypeError of a checkpoint whose parts do not belong together."""
+        if self.global_step != self.first_step:
+            raise ValueError(f"its loops are at step {self.global_step}, not {self.first_step}")
+        for weight, moments in self.trainer.optimizers[0].state.items():
+            for name, value in moments.items():
+                if not isinstance(value, Tensor) or not value.ndim:
+                    continue
+                check_weight(name, value.cpu())
+                if value.shape != weight.shape or not value.isfinite().all():
+                    raise ValueError(f"{name} of the optimizer does not fit, or is not finite")
 
     def on_train_batch_start(self, batch: Sample, batch_idx: int) -> None:
         # Lightning counts one step of the log too many after a checkpoint at a validation.

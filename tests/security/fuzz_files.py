@@ -71,7 +71,7 @@ def sound_files() -> list[tuple[list[str], Files]]:
 
 
 def _planes(spectral: list[str], train: list[str]) -> list[tuple[list[str], Files]]:
-    plane = np.exp(np.arange(32 * 32).reshape(32, 32) * 0.7j).astype(np.complex64)
+    plane = np.exp(np.arange(16 * 24).reshape(16, 24) * 0.7j).astype(np.complex64)
     npy = {"p.npy": _npy(plane)}
     npz = {"p.npz": _saved(lambda path: np.savez(path, a=plane), ".npz")}
     mat = {"p.mat": _saved(lambda path: scipy.io.savemat(path, {"a": plane}), ".mat")}

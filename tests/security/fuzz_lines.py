@@ -114,7 +114,8 @@ class _Lines:
             chosen = [f"sequence={self.group('sequence')}"]
         if verb in ("list", "completion", "doctor", "nonsense"):
             known = (*VALUES, "bash", "zsh", "systems", "data")
-            return [verb, *(self.pick(known) for _ in range(self.pick((0, 1, 2))))]
+            count = self.pick((0, 1, 2)) if verb != "doctor" else 1  # alone it compiles for GPUs
+            return [verb, *(self.pick(known) for _ in range(count))]
         if self.draw.random() < 0.05:
             base = [word for word in base if self.draw.random() < 0.8 or verb != "config"]
         return [verb, *base, *chosen, *self.changed(primary.stem, chosen)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from ipads_stream.__main__ import main
 from ipads_stream.config import compose
 from ipads_stream.core.files import file_name, from_json, json_text
+from ipads_stream.stream import estimate
 
 SAMPLE = {"seed": 0, "split": "test", "index": 3, "errors": {"network": 0.1}}
 WRONG = [
@@ -80,6 +82,16 @@ def test_a_malformed_configuration_of_a_run_is_one_line(text, replayed, one_line
     Path("run/config.json").write_text(text)
     assert replayed(SAMPLE) == 2
     one_line()
+
+
+def test_a_configuration_of_huge_samples_takes_no_memory(replayed, one_line, monkeypatch):
+    monkeypatch.setattr(estimate, "free_memory", lambda: 2_000_000_000)
+    huge = compose(["device=cpu", "logger=none", "system=qsmnet", "system.shape=[2048,2048,2048]"])
+    Path("run/config.json").write_text(json_text(huge))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert replayed(SAMPLE) == 1
+    assert "more memory than is free" in one_line()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 21  # 2 GB
 
 
 def test_names_of_files_and_json_are_bounded():
