@@ -24,7 +24,7 @@ from ipads_stream.evaluation.tasks.quantities.calibration import posterior_of
 from ipads_stream.evaluation.tasks.quantities.images import axis_of, unit_of_map
 from ipads_stream.evaluation.tasks.sample_means import results_stem, sidecar
 from ipads_stream.report.figures import NETWORK
-from ipads_stream.systems.base import Measurable, ParametricSystem
+from ipads_stream.systems.base import Measurable, System
 
 
 @expected()  # what differs from the training is told with the maps
@@ -49,7 +49,7 @@ def apply(model: Any, config: Mapping[str, Any]) -> list[str]:
     if corrected is None:
         raise ConfigError("checkpoint", config["checkpoint"], "a network that answers posteriors")
     system = corrected.system
-    if not isinstance(system, Measurable) or not isinstance(system, ParametricSystem):
+    if not isinstance(system, Measurable) or not isinstance(system, System):
         raise ConfigError("checkpoint", config["checkpoint"], "a system that takes images")
     path = Path(config["data"])
     images, output = read_images(path), Path(config["output"])
