@@ -57,6 +57,8 @@ def read_pulseq(
             centre, and kept in the definition PulseUses.
         drive: field of each transmit channel relative to nominal where spins are, complex,
             (channels,): RF shims s play their pulse times sum s drive, the same for all spins.
+            Where all pulses have one shim, conj(s) / sum |s|^2 plays them as they are written, and
+            Phantom.driven takes what each spin sees of the channels.
         conjugate: whether phases are conjugated, which makes signals the conjugate of what they
             are in the convention of the file. False takes phases as they are written, as simulators
             do that let spins turn as exp(-2 pi i f t) and phases as exp(i phase); frequencies

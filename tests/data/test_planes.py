@@ -84,7 +84,7 @@ def write_bruker(folder, mode, delay=0.0, t2_points=NUM_T2, big=False, **indirec
 
 
 def write_varian(folder, mode, **values):
-    """As VnmrJ takes it: of higher shift at -f; its coefficients subtract the second of two FIDs."""
+    """As VnmrJ takes it: higher shifts at -f; its coefficients subtract the second of two FIDs."""
     data = traces(mode).conj()
     if mode != "phase-modulated":
         data[1::2] *= -1

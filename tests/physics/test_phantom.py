@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import array_api_strict
@@ -9,8 +10,9 @@ import jaxtyping
 import numpy as np
 import pytest
 import torch
+from scipy.linalg import expm
 
-from ipads_stream.core.constants import GAMMA_BAR_1H
+from ipads_stream.core.constants import GAMMA_1H, GAMMA_BAR_1H
 from ipads_stream.physics import bloch
 from ipads_stream.physics.bloch.phantom import Phantom, from_maps
 from ipads_stream.physics.waveforms import Waveforms
@@ -158,3 +160,47 @@ def test_waveforms_that_are_lists_are_refused(name, as_installed):
               "sampled": np.ones(1, bool), "receiver": np.zeros(1)}  # fmt: skip
     with pytest.raises(TypeError, match=rf"{name}=\[.*\] \(list\): an array of NumPy"):
         Waveforms(**(fields | {name: fields[name].tolist()}))
+
+
+def _integrated(waveforms, position, df, T1, T2, d):
+    """M+ at each sample, by exponentials of the matrix of the Bloch equation, pulses times d."""
+    read = []
+    for r, f, turned in zip(position, df, d, strict=True):
+        state, samples = np.array([0.0, 0.0, 1.0, 1.0]), []
+        steps = zip(waveforms.b1, waveforms.gradient, waveforms.dt, waveforms.sampled, strict=True)
+        for b1, G, dt, is_sampled in steps:
+            x, y = GAMMA_1H * (b1 * turned).real, GAMMA_1H * (b1 * turned).imag
+            z = GAMMA_1H * float(G @ r) + 2 * math.pi * f
+            rates = [[-1 / T2, z, -y, 0], [-z, -1 / T2, x, 0], [y, -x, -1 / T1, 1 / T1], [0] * 4]
+            state = expm(np.array(rates) * dt) @ state
+            if is_sampled:
+                samples.append(state[0] + 1j * state[1])
+        read.append(samples)
+    return np.array(read)
+
+
+def test_a_shim_of_several_channels_is_what_each_spin_sees(as_installed):
+    rng = np.random.default_rng(0)
+    count, channels, steps = 5, 3, 12
+    b1 = np.where(np.arange(steps) % 6 < 3, 4e-6 * np.exp(1j * np.arange(steps)), 0)
+    waveforms = Waveforms(
+        b1=b1,
+        gradient=0.01 * rng.normal(size=(steps, 3)),
+        dt=np.full(steps, 4e-4),
+        sampled=np.arange(steps) % 6 > 3,
+        receiver=np.zeros(4),
+    )
+    position, df = 0.02 * rng.normal(size=(count, 3)), rng.uniform(-50, 50, count)
+    fields, sensitivity = (rng.normal(size=(n, count, 2)) @ [1, 1j] for n in (channels, 2))
+    shim = np.array([0.8, 0.5j, -0.3 + 0.2j])
+    fields[:, 4] = 0  # where no channel reaches, nothing happens
+    one = Phantom(position, df=df, T1=0.8, T2=0.06)
+    two = dataclasses.replace(one, sensitivity=sensitivity)
+    M = _integrated(waveforms, position, df, 0.8, 0.06, shim @ fields)
+    expected = [(one, np.ones((1, count)) @ M), (two, sensitivity @ M)]
+    for phantom, truth in expected:
+        found = bloch.signal(waveforms, phantom.driven(fields, shim))
+        np.testing.assert_allclose(found, truth, atol=1e-6 * np.abs(truth).max())
+    assert np.abs(expected[0][1]).max() > 0.1
+    with pytest.raises(ValueError, match=r"shim \(2,\): .*channels"):
+        one.driven(fields, shim[:2])

@@ -2,9 +2,10 @@
 
 Signs, in the file as it is read: NMRPipe and Bruker FIDs have a line of higher shift at +f,
 exp(+2 pi i f t), along t2 and (States: c + i s) along t1; nmrglue's Bruker examples reverse the
-spectrum only because they draw it in descending order; Varian: varian.py. In Bruker echo/anti-echo data the first of
-two traces is the echo, exp(-2 pi i f1 t1). Bruker's gradient-selected magnitude experiments (QF:
-COSY, HMBC) record the echo alone, J-resolved ones keep the sense of t2; neither is in a parameter.
+spectrum only because they draw it in descending order; Varian: varian.py. In Bruker echo/anti-echo
+data the first of two traces is the echo, exp(-2 pi i f1 t1). Bruker's gradient-selected magnitude
+experiments (QF: COSY, HMBC) record the echo alone, J-resolved ones keep the sense of t2; neither is
+in a parameter.
 """
 
 import math

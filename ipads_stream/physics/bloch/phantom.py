@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,36 @@ class Phantom(Shown):
         checks.check_one_library(fields)
         _ = self.batch  # raises where shapes do not fit
         checks.check_values({**fields, "voxel": self.voxel})
+
+    def driven(
+        self, fields: Complex[Any, "*places channels N"], shim: Complex[Any, " channels"]
+    ) -> Phantom:
+        """The phantom as a static RF shim of several transmit channels drives it.
+
+        With d_n = sum_c s_c b_cn pulses act at spin n as B1_n |d_n|, in a frame turned by arg d_n.
+        From equilibrium on, which no turn changes, that frame shows only in what coils receive:
+        sensitivity_n d_n / |d_n|, of one coil where there was none. Exact for one shim of all
+        pulses.
+
+        Args:
+            fields: b, of each channel relative to nominal, complex, (*batch, channels, N).
+            shim: s, of each channel. Both are in the phases of the pulses: conjugated with a Pulseq
+                file whose phases are.
+
+        Raises:
+            ValueError: shapes that do not fit, or numbers that are not finite.
+
+        Source: Grissom et al., Magn Reson Med 56, 620 (2006), parallel excitation.
+        """
+        if fields.ndim < 2 or fields.shape[-2] != len(shim):
+            given = f"fields {tuple(fields.shape)}, shim ({len(shim)},)"
+            raise ValueError(f"{given}: (*batch, channels, N) and (channels,) are allowed")
+        xp = namespace(fields)
+        total = xp.sum(xp.asarray(shim)[:, None] * fields, axis=-2)
+        size = xp.abs(total)
+        turn = xp.where(size > 0, total / xp.where(size > 0, size, 1.0), xp.ones_like(total))
+        coils = 1.0 if self.sensitivity is None else self.sensitivity
+        return replace(self, B1=self.B1 * size, sensitivity=coils * turn[..., None, :])
 
     @property
     def num_spins(self) -> int:
