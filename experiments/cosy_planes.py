@@ -1,10 +1,10 @@
 """Low cross peaks beside a tall diagonal: which reconstruction of a COSY-like plane keeps them.
 
-    python experiments/cosy_planes.py
+    python experiments/cosy_planes.py [plane=NAME ...]
 
-A plane of dynamic range 300:1 (`cosy_plane`) is sampled at 25 % and reconstructed by the classical
-methods and by a network that was trained on low amplitudes, alone and with the fit of lines after
-it. Counted are cross peaks off diagonal and ridges by height (evaluation/tasks/signals/heights.py):
+Planes of dynamic range 300:1 (`PLANES`) are undersampled and reconstructed by the classical methods
+and by a network that was trained on low amplitudes, alone and with the fit of lines after it.
+Counted are cross peaks off diagonal and ridges by height (evaluation/tasks/signals/heights.py):
 lost, less than half of the height is left, and raised, half as much again. The network is kept
 under runs/reproduce; the counts are written to experiments/results/cosy.json.
 """
@@ -14,15 +14,15 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from result_files import RESULTS, ROOT
+from result_files import RESULTS, ROOT, load
 from training import trained
 
-from ipads_stream import load_model
+from ipads_stream import ConfigError, load_model
 from ipads_stream.baselines.signals import iterative_soft_threshold, low_rank_hankel
 from ipads_stream.baselines.signals.refinement import Refined
 from ipads_stream.baselines.signals.refinement_lines import Lines
@@ -34,7 +34,7 @@ from ipads_stream.evaluation.tasks.signals.heights import clear_peaks, heights, 
 from ipads_stream.evaluation.tasks.signals.planes import draw_schedules
 from ipads_stream.physics.spectroscopy.spectrum import spectrum
 
-RATE, SCHEDULES = 0.25, 1
+SCHEDULES = 1
 LOWEST = 1 / 300  # of the tallest peaks
 AXIS = Axis("1H", 4000.0, 500e6, 5.0)
 WIDE = (
@@ -135,17 +135,34 @@ def counted(plane: Plane, tried: dict[str, Method], rate: float) -> list[dict[st
     return rows
 
 
-def main() -> int:
+# Rate and plane by name; cross peaks of a row that a diagonal peak lies in: 2 couplings / spins.
+PLANES: dict[str, tuple[float, dict[str, Any]]] = {
+    "25 %": (0.25, {}),
+    "15 %": (0.15, {}),
+    "40 %": (0.4, {}),
+    "25 %, 50 a row": (0.25, {"spins": 100, "couplings": 2500}),
+    "25 %, 200 a row": (0.25, {"spins": 300, "couplings": 30_000}),
+    # as planes are read (data/planes/plane.py)
+    "25 %, cosine": (0.25, {"t2_window": np.cos(np.pi / 2 * np.arange(384) / 384)}),
+}
+CLASSICAL = ("IST", "LRHM", "lines")  # of the last plane
+
+
+def main(words: Sequence[str]) -> int:
     """Trains the network if it is not there, counts and writes."""
-    network = trained(ROOT / "runs" / "reproduce" / "cosy", WIDE)
-    tried = methods(network)
-    result = {"training": WIDE, "rows": counted(cosy_plane(), tried, RATE)}
-    classical = {name: tried[name] for name in ("IST", "LRHM", "lines")}
-    cosine = np.cos(np.pi / 2 * np.arange(384) / 384)  # as planes are read (data/planes/plane.py)
-    result["without_bell"] = counted(cosy_plane(t2_window=cosine), classical, RATE)
-    write_text(RESULTS / "cosy.json", json.dumps(result, indent=1) + "\n")
+    asked = [word.removeprefix("plane=") for word in words] or list(PLANES)
+    for name in asked:
+        if name not in PLANES:
+            raise ConfigError("plane", name, f"one of {', '.join(PLANES)}")
+    tried = methods(trained(ROOT / "runs" / "reproduce" / "cosy", WIDE))
+    result = load("cosy") | {"training": WIDE}
+    for name in asked:
+        rate, plane = PLANES[name]
+        used = {n: x for n, x in tried.items() if n in CLASSICAL} if "t2_window" in plane else tried
+        result.setdefault("planes", {})[name] = counted(cosy_plane(**plane), used, rate)
+        write_text(RESULTS / "cosy.json", json.dumps(result, indent=1) + "\n")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

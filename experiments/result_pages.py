@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+import method_tables
 import rate_tables
 import signal_tables
 import study_tables
@@ -47,6 +48,8 @@ def pages() -> dict[str, str]:
     made = {
         "dlnmr": dlnmr(),
         "cosy": signal_tables.cosy(),
+        "baselines": method_tables.baselines(),
+        "cleaner": method_tables.cleaner(),
         "stored_sets": stored_sets(),
         "generation": generation(),
         "kernels": kernels(),
@@ -112,6 +115,8 @@ know the total of iron better than the fit, whose maps are better below 3 mM.
 def _title(name: str) -> str:
     titles = {"dlnmr": "`dlnmr`: undersampled signals, simulated and measured",
               "cosy": "Low cross peaks beside a tall diagonal",
+              "baselines": "Classical methods beside public implementations",
+              "cleaner": "Data cleaner than the training's",
               "stored_sets": "Does an endless stream beat a stored set?",
               "generation": "Rates of generation, simulation and training",
               "kernels": "What the compiler makes of the CUDA texts",

@@ -9,10 +9,11 @@ import hashlib
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Complex, Float
 
 from ipads_stream.core import random
 
+LOWEST = 0.1  # share of the corners of a volume that tell its noise
 MARGIN = 1.02  # of the SNR of the training: what noise makes of a first echo is no difference
 
 
@@ -23,6 +24,28 @@ def missing_noise(sigma: Float[np.ndarray, " B"], least: Float[np.ndarray, " B"]
     """
     short = sigma * MARGIN < least
     return np.where(short, np.sqrt(np.maximum(least**2 - sigma**2, 0.0)), 0.0)
+
+
+def noise_of_volumes(
+    images: Complex[np.ndarray, "B X Y Z"], mask: Bool[np.ndarray, "B X Y Z"]
+) -> Float[np.ndarray, " B"]:
+    """Standard deviation of the noise in each real channel, from corners of 2 x 2 x 2 voxels.
+
+    With d = (1 - S_x)(1 - S_y)(1 - S_z) image and shifts S, which smooth images hardly have,
+    |d|^2 / 16 sigma^2 is exponential; of its quantiles the lowest tenth is taken, which a volume
+    keeps where most of it has structure. Images' unit; NaN where no eight voxels lie in the mask.
+
+    Source: differences of neighbours, Immerkaer, Computer Vision and Image Understanding 64:300
+    (1996).
+    """
+    d, whole = np.asarray(images, np.complex128), np.asarray(mask, bool)
+    for axis in (1, 2, 3):
+        ahead, behind = (np.arange(d.shape[axis])[part] for part in (slice(1, None), slice(-1)))
+        d = d.take(ahead, axis) - d.take(behind, axis)
+        whole = whole.take(ahead, axis) & whole.take(behind, axis)
+    rows = [np.abs(row[inside]) ** 2 for row, inside in zip(d, whole, strict=True)]
+    lowest = np.array([np.quantile(x, LOWEST) if x.size else np.nan for x in rows])
+    return np.sqrt(lowest / (-16 * np.log1p(-LOWEST)))
 
 
 def chosen_rows(

@@ -21,6 +21,7 @@ import numpy as np
 
 from ipads_stream.core.errors import ConfigError
 
+HARD_LINK = 0  # of HDF5: to what lies in the file itself
 PACKED = 1032  # bytes that one byte of deflate's stands for at most
 NIFTI_HEAD, MOST_EXTENSIONS = 540, 1 << 26  # bytes
 DEPTH, THINGS = 100, 1_000_000  # of plain data that somebody else may have written
@@ -81,6 +82,26 @@ def check_nifti(key: str, path: Path) -> None:
                         raise ConfigError(key, str(path), allowed)
     except (OSError, EOFError, struct.error, zlib.error) as error:
         raise ConfigError(key, str(path), f"a whole NIfTI file ({error})") from error
+
+
+def h5_node(group: Any, name: str) -> Any:
+    """A group or data set of an HDF5 file, which no soft or external link leads to.
+
+    Nothing else of the file system is opened to tell, not even a pipe.
+
+    Raises:
+        KeyError: no such name.
+        ValueError: a link.
+    """
+    for part in name.split("/"):
+        try:
+            link = group.id.links.get_info(part.encode())
+        except RuntimeError as error:
+            raise KeyError(f"{part}: not in the file") from error
+        if link.type != HARD_LINK:
+            raise ValueError(f"{part}: a link; what lies in the file itself is allowed")
+        group = group[part]
+    return group
 
 
 def h5_numbers(dataset: Any) -> Any:

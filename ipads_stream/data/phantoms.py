@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ipads_stream.core.files import h5_numbers
+from ipads_stream.core.files import h5_node, h5_numbers
 from ipads_stream.physics.bloch.phantom import Phantom
 
 MOST_NUMBERS = 250_000_000  # of a data set, 2 GB in float64
@@ -36,7 +36,7 @@ def read_phantom(path: str | Path) -> Phantom:
     try:
         with h5py.File(path, "r") as file:
             for group, read in (("sample", _jemris), ("position", _koma)):
-                if group in file:
+                if group in list(file):
                     return _phantom(**read(file))
         raise ValueError("no group sample (JEMRIS) or position (KomaMRI)")
     except (OSError, KeyError, AttributeError, TypeError, ValueError, IndexError) as error:
@@ -61,8 +61,8 @@ def _numbers(dataset: Any) -> np.ndarray:
 
 def _jemris(file: Any) -> dict[str, np.ndarray]:
     """A grid of five maps, x fastest, about the centre, in mm; where M0 is 0 there is no spin."""
-    data = _numbers(file["sample/data"])
-    spacing, offset = (1e-3 * _numbers(file[f"sample/{name}"]).ravel()
+    data = _numbers(h5_node(file, "sample/data"))
+    spacing, offset = (1e-3 * _numbers(h5_node(file, f"sample/{name}")).ravel()
                        for name in ("resolution", "offset"))  # fmt: skip
     size = data.shape[-2::-1]
     if (
@@ -85,29 +85,32 @@ def _jemris(file: Any) -> dict[str, np.ndarray]:
 
 def _koma(file: Any) -> dict[str, np.ndarray]:
     """Columns, one number per spin, SI; what a file leaves out is as KomaMRI has it."""
-    if len(file.get("motion", ())):
+    if "motion" in list(file) and len(h5_node(file, "motion")):
         raise ValueError("its spins move; still ones are allowed")
-    columns = {name: _column(file["position"].get(name)) for name in "xyz"}
+    columns = {name: _column(file, "position", name) for name in "xyz"}
     spins = max((x.size for x in columns.values() if x is not None), default=0)
     if not spins:
         raise ValueError("no positions")
     zeros = np.zeros(spins)
     position = np.stack([zeros if x is None else x for x in columns.values()], axis=-1)
-    contrast = {name: _column(file["contrast"].get(label)) for name, label in KOMA.items()}
+    contrast = {name: _column(file, "contrast", label) for name, label in KOMA.items()}
     usual = {"M0": 1.0, "T1": 1e6, "T2": 1e6, "T2s": 1e6, "omega": 0.0}
     known = {n: np.full(spins, usual[n]) if x is None else x for n, x in contrast.items()}
     return {"position": position, **known}
 
 
-def _column(node: Any) -> np.ndarray | None:
+def _column(file: Any, group: str, name: str) -> np.ndarray | None:
     """Of a data set, or of a group with values, which may point into a table, from 1 on."""
-    if node is None or getattr(node, "attrs", {}).get("type") in ("Default", b"Default"):
+    if name not in list(h5_node(file, group)):
+        return None
+    node = h5_node(file, f"{group}/{name}")
+    if node.attrs.get("type") in ("Default", b"Default"):
         return None
     if hasattr(node, "shape"):
         return _numbers(node).ravel()
-    values = _numbers(node["values"]).ravel()
+    values = _numbers(h5_node(node, "values")).ravel()
     if node.attrs.get("type") in ("Indexed", b"Indexed"):
-        table, index = _numbers(node["table"]).ravel(), values.astype(np.int64) - 1
+        table, index = _numbers(h5_node(node, "table")).ravel(), values.astype(np.int64) - 1
         if index.size and not 0 <= index.min() <= index.max() < table.size:
             raise ValueError(f"{node.name}: an index out of its table")
         return table[index]

@@ -15,7 +15,7 @@ from ipads_stream.core.notebook import Shown
 from ipads_stream.evaluation.familiar import UnfamiliarWarning
 from ipads_stream.systems import System
 
-Limited = tuple[Mapping[str, np.ndarray], np.ndarray]
+Limit = Callable[[Mapping[str, np.ndarray]], tuple[Mapping[str, np.ndarray], np.ndarray]]
 VALUES = 1 << 18  # of all inputs together in one batch, where a sample is smaller
 
 
@@ -48,7 +48,7 @@ class Model(Shown):
         device: str,
         targets: Collection[str] | None = None,
         familiar: Callable[[Mapping[str, np.ndarray]], Sequence[str]] | None = None,
-        limit: Callable[[Mapping[str, np.ndarray]], Limited] | None = None,
+        limit: Limit | None = None,
         system: System | None = None,
     ) -> None:
         self.config, self.targets, self.familiar = config, targets, familiar

@@ -6,10 +6,12 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from filelock import FileLock, Timeout
 
 from ipads_stream.baselines import Method, classical_methods
@@ -21,7 +23,7 @@ from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.files import replacing, write_text
 from ipads_stream.core.sample import Sample
 from ipads_stream.evaluation.familiar import expected
-from ipads_stream.evaluation.model import Model
+from ipads_stream.evaluation.model import Limit, Model
 from ipads_stream.evaluation.tasks import task_of
 from ipads_stream.report.figures import NETWORK
 from ipads_stream.shift.matrix import THRESHOLDS
@@ -89,6 +91,7 @@ def _of_network(study: Study, test: str, model: Any, variant: Variant | None) ->
     if isinstance(variant, Adapted):
         seed, split = study.test_seed, "adaptation"  # none of the samples is tested on
         few = study.scoring.draw(system, samples=variant.samples, seed=seed, split=split)
+        few = _limited(few, model.limit)
         loss = instantiate(model.config["loss"], "loss", study.trusted)
         goal: Objective = HiddenPoints() if variant.loss == "hidden" else Targets(loss)
         net = adapt(model.net, few, steps=variant.steps, rate=variant.rate, loss=goal)
@@ -100,6 +103,14 @@ def _of_network(study: Study, test: str, model: Any, variant: Variant | None) ->
         return scores
     learned = thresholds(model.net, drawn(study, test))
     return scores if learned is None else scores | {THRESHOLDS: learned}
+
+
+def _limited(sample: Sample, limit: Limit | None) -> Sample:
+    """What the network is given: noise on samples cleaner than its training, as in evaluation."""
+    if limit is None:
+        return sample
+    inputs, _ = limit({name: values.numpy() for name, values in sample.inputs.items()})
+    return replace(sample, inputs={name: torch.from_numpy(x) for name, x in inputs.items()})
 
 
 def _system(study: Study, test: str) -> System:

@@ -23,7 +23,7 @@ from ipads_stream.core.backend import is_torch
 from ipads_stream.core.description import describe
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.fields import Choice, Whole
-from ipads_stream.core.files import bounded, from_json, h5_numbers, json_text
+from ipads_stream.core.files import bounded, from_json, h5_node, h5_numbers, json_text
 from ipads_stream.core.random import Keys
 from ipads_stream.core.sample import GROUPS, Arrays, Sample
 from ipads_stream.core.units import UNITS, dimension
@@ -293,4 +293,4 @@ def _opened(path: Path) -> tuple[dict[str, Any], Callable[[str], Any]]:
         raise ConfigError("manifest_hash", manifest.get("manifest_hash"), "the manifest's own hash")
     if path.is_dir():
         return manifest, lambda name: np.load(path / f"{name}.npy", mmap_mode="r")
-    return manifest, lambda name: h5_numbers(file[name])
+    return manifest, lambda name: h5_numbers(h5_node(file, name))

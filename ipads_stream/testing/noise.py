@@ -1,21 +1,24 @@
 """A network does not err more on cleaner data."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
-from ipads_stream.baselines import Method
 from ipads_stream.core.quantity import Quantity
 from ipads_stream.evaluation.familiar import expected
+from ipads_stream.evaluation.metrics import rlne
+from ipads_stream.physics.spectroscopy.spectrum import spectrum
 from ipads_stream.systems import System
-from ipads_stream.systems.base import Quantified
+from ipads_stream.systems.base import Quantified, Undersampled
 from ipads_stream.testing.contract import ContractError
 
 PROMISE = "its errors do not grow where there is less noise"
+MASK = "mask"
 
 
 def check_noise(
-    method: Method,
+    method: Callable[..., Any],
     systems: Sequence[System],
     *,
     samples: int = 500,
@@ -24,44 +27,64 @@ def check_noise(
 ) -> dict[str, list[float]]:
     """Checks that the errors of a network do not grow from system to system.
 
-        RMSE_n <= (1 + tolerance) min(RMSE_1, ..., RMSE_(n - 1)), for each quantity
-
-    of its logarithm where that is its scale, else of the quantity in SI.
+        error_n <= (1 + tolerance) min(error_1, ..., error_(n - 1)), for each target
 
     Args:
-        method: inputs to estimates; what ``load_model`` gives.
-        systems: of quantities, from much noise to little, else alike: they draw the same samples.
+        method: what ``load_model`` gives: inputs to estimates, of signals ``fid, mask`` to signals.
+        systems: of quantities or of undersampled signals, from much noise to little, else alike:
+            they draw the same samples.
         samples: how many of each.
         seed: of the samples.
         tolerance: by which errors may grow, of themselves.
 
     Returns:
-        quantity -> its error in each system.
+        target -> its error in each system.
 
     Raises:
         ContractError: an error that grows.
     """
-    from ipads_stream.evaluation.comparison import generated  # which needs torch
-
     errors: dict[str, list[float]] = {}
     with expected():
         for system in systems:
-            assert isinstance(system, Quantified)
-            inputs, truths, _ = generated(system, samples=samples, seed=seed)
-            estimates = method(inputs)
-            for name, quantity in system.quantities.items():
-                found = _error(quantity, estimates[name], truths[name])
+            for name, found in errors_of(method, system, samples=samples, seed=seed).items():
                 before = errors.setdefault(name, [])
                 if before and found > (1 + tolerance) * min(before):
-                    problem = f"RMSE of {name}: {[*before, found]}"
+                    problem = f"error of {name}: {[*before, found]}"
                     call = f"check_noise(method, systems, samples={samples}, seed={seed})"
                     raise ContractError(type(method).__name__, PROMISE, problem, call)
                 before.append(found)
     return errors
 
 
-def _error(quantity: Quantity, estimate: np.ndarray, truth: np.ndarray) -> float:
+def errors_of(
+    method: Callable[..., Any], system: System, *, samples: int, seed: int
+) -> dict[str, float]:
+    """Error of each target over a system's samples.
+
+    Of quantities the RMSE of the values that count, of the logarithm where that is the scale, else
+    in SI; of signals the median over them of the norm of the spectrum's error over its own.
+    """
+    from ipads_stream.evaluation.comparison import generated  # which needs torch
+
+    inputs, truths, _ = generated(system, samples=samples, seed=seed)
+    if isinstance(system, Undersampled):
+        found, truth = spectrum(method(inputs["fid"], inputs[MASK])), truths["spectrum"]
+        return {"spectrum": float(np.median(rlne(found, truth, axis=-1)))}
+    assert isinstance(system, Quantified)
+    estimates, mask = method(inputs), truths.get(MASK)
+    return {
+        name: _rmse(quantity, estimates[name], truths[name], mask)
+        for name, quantity in system.quantities.items()
+    }
+
+
+def _rmse(
+    quantity: Quantity, estimate: np.ndarray, truth: np.ndarray, mask: np.ndarray | None
+) -> float:
+    inside = np.ones(truth.shape, bool) if mask is None else np.asarray(mask, bool)
     if quantity.scale == "log":
-        inside = truth > 0
+        inside = inside & (truth > 0)
         estimate, truth = np.log(estimate[inside]), np.log(truth[inside])
+    else:
+        estimate, truth = estimate[inside], truth[inside]
     return float(np.sqrt(np.mean(np.square(estimate.astype(np.float64) - truth))))

@@ -38,7 +38,13 @@ def test_the_pages_of_results_are_generated_from_the_files(tables):
 def test_every_file_of_results_is_on_a_page(tables, monkeypatch):
     """A row that was measured is shown, whether it wins or loses."""
     read = []
-    for module in ("readme_tables", "result_pages", "signal_tables", "rate_tables"):
+    for module in (
+        "readme_tables",
+        "result_pages",
+        "signal_tables",
+        "rate_tables",
+        "method_tables",
+    ):
         load = sys.modules[module].load
         monkeypatch.setattr(
             sys.modules[module], "load", lambda name, load=load: read.append(name) or load(name)

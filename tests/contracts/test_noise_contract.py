@@ -1,4 +1,4 @@
-"""No network of quantities errs more where there is less noise than in its training."""
+"""No network errs more where there is less noise than in its training."""
 
 from __future__ import annotations
 
@@ -13,10 +13,26 @@ from ipads_stream.config import build_system
 from ipads_stream.core.random import Keys
 from ipads_stream.distributions import Constant
 from ipads_stream.evaluation.familiar import UnfamiliarWarning
+from ipads_stream.systems.base import NoiseLimited, Undersampled
 from ipads_stream.testing import ContractError, check_noise
 
-CHECKPOINTS = Path(__file__).parents[1] / "before"
+ROOT = Path(__file__).parents[2]
+CHECKPOINTS = ROOT / "tests" / "before"
 LIMITED = {"drone": "signal", "ann_mwf": "decay", "ann_mwf_cpmg": "decay", "anncest": "spectrum"}
+LIMITED["deepspio"] = "image"
+FEW = {"deepspio": 20}  # volumes
+SEEN = {"deepspio": 0.85}  # share of clean samples whose lack of noise shows; of the others all
+# Nothing is cleaner than their training by more than their errors show; the share of noise in it
+# is that of the cleanest training data in the largest of the inputs, at most.
+UNLIMITED = {
+    "oled": "noise from none on",
+    "qsmnet": "noise from 1e-4 ppm on, of fields of some 0.1 ppm",
+    "qsmnet_unrolled": "noise from 1e-4 ppm on, of fields of some 0.1 ppm",
+    "dlnmr": "SNR up to 20,000",
+    "modern": "SNR up to 20,000",
+    "dhmf": "SNR up to 20,000",
+}
+NEGLIGIBLE = 2e-3
 NUM = 300
 KEYS = Keys(0, "noise limit", np.arange(NUM, dtype=np.uint64))
 
@@ -26,8 +42,13 @@ def at_snr(system, factor):
     return dataclasses.replace(system, snr=Constant(value=factor * system.snr.support[1]))
 
 
-def rendered(system):
-    return system.render(system.draw(KEYS, np.zeros(NUM)), KEYS, np).inputs
+def rendered(system, count=NUM):
+    keys = Keys(0, "noise limit", KEYS.indices[:count])
+    return system.render(system.draw(keys, np.zeros(count)), keys, np).inputs
+
+
+def count_of(name):
+    return FEW.get(name, NUM)
 
 
 def small(name):
@@ -39,8 +60,39 @@ def small(name):
 def test_errors_do_not_grow_with_snr(name):
     model = load_model(CHECKPOINTS / f"{name}.ckpt")
     system = build_system(model.config)
-    errors = check_noise(model, [at_snr(system, x) for x in (1, 3, 1e4)], samples=100)
+    samples = min(100, count_of(name))
+    errors = check_noise(model, [at_snr(system, x) for x in (1, 3, 1e4)], samples=samples)
     assert errors.keys() == system.quantities.keys()
+
+
+def test_every_system_has_a_limit_or_a_reason_for_none():
+    systems = {path.stem for path in (ROOT / "conf" / "system").glob("*.yaml")}
+    assert systems == LIMITED.keys() | UNLIMITED.keys()
+    for name in systems:
+        assert isinstance(load_system(name), NoiseLimited) == (name in LIMITED)
+
+
+def cleanest(system, share):
+    """The system with a share of the least noise of its training; of none with one of its most."""
+    if not hasattr(system, "noise"):
+        return at_snr(system, 1 / max(share, 1e-7))
+    low, high = system.noise.support
+    return dataclasses.replace(system, noise=Constant(value=share * (low or high)))
+
+
+@pytest.mark.parametrize("name", UNLIMITED)
+def test_errors_do_not_grow_without_a_limit(name):
+    """The cleanest training data and noise-free ones are alike, and so are errors of both."""
+    model = load_model(CHECKPOINTS / f"{name}.ckpt")
+    system = build_system(model.config)
+    samples = 100 if isinstance(system, Undersampled) else 4
+    check_noise(model, [cleanest(system, x) for x in (1, 0.1, 0)], samples=samples)
+    if name == "oled":
+        assert system.noise.support[0] == 0
+        return
+    key = "fid" if isinstance(system, Undersampled) else "field_ppm"
+    noisy, clean = (rendered(cleanest(system, x), 4)[key] for x in (1, 0))
+    assert np.abs(noisy - clean).max() < NEGLIGIBLE * np.abs(clean).max()
 
 
 @pytest.mark.parametrize("name", ["ann_mwf", "ann_mwf_cpmg"])
@@ -48,19 +100,19 @@ def test_without_the_limit_they_do(name):
     model = load_model(CHECKPOINTS / f"{name}.ckpt")
     system = build_system(model.config)
     model.limit = None
-    with pytest.raises(ContractError, match="RMSE of MWF"):
+    with pytest.raises(ContractError, match="error of MWF"):
         check_noise(model, [at_snr(system, x) for x in (1, 1e4)], samples=200)
 
 
 @pytest.mark.parametrize("name", LIMITED)
 def test_clean_data_get_the_noise_of_the_cleanest_training_data(name):
     system, key = small(name), LIMITED[name]
-    clean = rendered(at_snr(system, 1e5))
+    clean = rendered(at_snr(system, 1e5), count_of(name))
     noisy, is_limited = system.limit_snr(clean)
-    assert is_limited.all()
-    least = rendered(at_snr(system, 1))
-    truth = clean[key].astype(float)
-    sizes = [np.sqrt(np.mean((x[key] - truth) ** 2, axis=1)) for x in (noisy, least)]
+    assert is_limited.mean() >= SEEN.get(name, 1.0)
+    least = rendered(at_snr(system, 1), count_of(name))
+    away = [np.abs(x[key] - clean[key])[is_limited] for x in (noisy, least)]
+    sizes = [np.sqrt(np.mean(x**2, axis=tuple(range(1, x.ndim)))) for x in away]
     assert np.median(sizes[0]) == pytest.approx(np.median(sizes[1]), rel=0.05)
     assert noisy.keys() == clean.keys()
     assert all(noisy[name].dtype == clean[name].dtype for name in clean)
@@ -73,7 +125,7 @@ def test_clean_data_get_the_noise_of_the_cleanest_training_data(name):
 @pytest.mark.parametrize("name", LIMITED)
 def test_data_of_the_training_stay_as_they_are(name):
     system = small(name)
-    inputs = rendered(system)
+    inputs = rendered(system, count_of(name))
     same, is_limited = system.limit_snr(inputs)
     assert is_limited.sum() <= 2  # of 300; one in a thousand signals of DRONE
     for key, values in inputs.items():
@@ -83,7 +135,7 @@ def test_data_of_the_training_stay_as_they_are(name):
 @pytest.mark.parametrize("name", LIMITED)
 def test_the_noise_belongs_to_the_sample_and_not_to_its_batch(name):
     system = small(name)
-    clean = {key: values[:7] for key, values in rendered(at_snr(system, 1e5)).items()}
+    clean = rendered(at_snr(system, 1e5), 7)
     whole, _ = system.limit_snr(clean)
     part, _ = system.limit_snr({key: values[[5, 2]] for key, values in clean.items()})
     for key, values in part.items():

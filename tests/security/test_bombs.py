@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
 import resource
 import struct
 import zipfile
@@ -209,6 +210,66 @@ def test_hdf5_of_other_files_and_kinds(tmp_path):
         file.create_group("contrast")
     with pytest.raises(ValueError, match="not a data set"):
         read_phantom(tmp_path / "z.phantom")
+
+
+def _linked(path, link):
+    """A phantom of KomaMRI whose positions, or the group of them, are what is given."""
+    with h5py.File(path, "w") as file:
+        file.create_group("contrast")
+        file["inside/x"] = np.arange(4.0)
+        if isinstance(link, h5py.VirtualLayout):
+            file.create_group("position").create_virtual_dataset("x", link)
+        else:
+            file["position" if str(link.path).endswith("group") else "position/x"] = link
+    return path
+
+
+@pytest.mark.parametrize("target", ["x", "group"])
+@pytest.mark.parametrize("kind", ["file", "pipe", "nowhere", "soft", "loop"])
+def test_links_of_hdf5_are_not_followed(kind, target, tmp_path):
+    """A reader that opened the pipe would wait for somebody to write."""
+    other, name = tmp_path / "other.h5", f"/position/{target}" if target == "x" else "/group"
+    with h5py.File(other, "w") as file:
+        file["position/x"] = np.arange(4.0)
+        file["group/x"] = np.arange(4.0)
+    os.mkfifo(tmp_path / "pipe")
+    links = {
+        "file": h5py.ExternalLink(str(other), name),
+        "pipe": h5py.ExternalLink(str(tmp_path / "pipe"), name),
+        "nowhere": h5py.ExternalLink("/nowhere.h5", name),
+        "soft": h5py.SoftLink("/inside/x" if target == "x" else "/inside/group"),
+        "loop": h5py.SoftLink(name if target == "x" else "/position/group"),
+    }
+    with pytest.raises(ValueError, match="a link; what lies in the file itself is allowed"):
+        read_phantom(_linked(tmp_path / "x.phantom", links[kind]))
+
+
+def test_virtual_data_sets_of_hdf5_are_not_read(tmp_path):
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["secret"] = np.arange(4.0)
+    layout = h5py.VirtualLayout(shape=(4,), dtype="<f8")
+    layout[:] = h5py.VirtualSource(tmp_path / "other.h5", "secret", shape=(4,))
+    with pytest.raises(ValueError, match="its numbers lie in another file"):
+        read_phantom(_linked(tmp_path / "x.phantom", layout))
+
+
+def _frozen(path, link):
+    """A set in HDF5 whose manifest is right and whose array is a link."""
+    body = {"system": "x", "config": {}, "config_hash": "", "num_samples": 4,
+            "arrays": {"params.x": {"dtype": "<f8", "shape": [4], "sha256": ""}}}  # fmt: skip
+    text = json.dumps(body, sort_keys=True).encode()
+    with h5py.File(path, "w") as file:
+        file["params.x"] = link
+        manifest = body | {"manifest_hash": hashlib.sha256(text).hexdigest()}
+        file.attrs["manifest"] = json.dumps(manifest)
+    return path
+
+
+def test_links_of_a_frozen_set_are_not_followed(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for n, link in enumerate((h5py.ExternalLink(str(tmp_path / "pipe"), "/x"), h5py.SoftLink("/"))):
+        with pytest.raises(ConfigError, match="a link"):
+            Frozen(_frozen(tmp_path / f"{n}.h5", link))
 
 
 def test_a_frozen_set_in_hdf5_that_lies(tmp_path):

@@ -8,14 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ipads_stream import load_system
+from ipads_stream import load_model, load_system
 from ipads_stream.config import compose
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.evaluation.comparison import compare
+from ipads_stream.evaluation.familiar import expected
 from ipads_stream.evaluation.tasks import task_of
 from ipads_stream.shift import run_study
 from ipads_stream.shift.reading import read_study
 from ipads_stream.shift.scoring import TaskScoring, scoring_of
+from ipads_stream.shift.study import Adapted
+from ipads_stream.shift.task import _of_network
 
 NARROW = {
     "_target_": "ipads_stream.distributions.LogUniform",
@@ -121,6 +124,25 @@ class TestScoring:
         assert np.isfinite(scores[f"{scoring.errors}_T1"]).all()
         assert np.isnan(scores[f"{scoring.errors}_T2"]).all()
         assert scoring.metrics[f"{scoring.errors}_T2"].pool(scores, {}) is None
+
+
+def test_adapted_networks_have_the_noise_limit_of_evaluation(tmp_path):
+    """On data cleaner than the training; adapted by steps so short that nothing else changes."""
+    drone = Path(__file__).parents[1] / "before" / "drone.ckpt"
+    clean = {"clean": {"system.snr": 1e5, "system.schedule.num_frames": 200}}
+    asked = read_study(study(tmp_path, tests=clean, samples=20))
+    adapted = Adapted(arm="wide", samples=4, steps=1, rate=1e-12, loss="supervised")
+    free = load_model(drone)
+    free.limit = None
+    with expected():
+        errors = {
+            "as trained": _of_network(asked, "clean", load_model(drone), None),
+            "adapted": _of_network(asked, "clean", load_model(drone), adapted),
+            "free": _of_network(asked, "clean", free, None),
+        }
+    key = asked.scoring.errors
+    np.testing.assert_allclose(errors["adapted"][key], errors["as trained"][key], rtol=1e-4)
+    assert not np.allclose(errors["free"][key], errors["as trained"][key], rtol=1e-2)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,10 @@ class Reconstruction(Shown):
         self.config, self.net, self.device = model.config, model.net, model.device
 
     @property
+    def limit(self) -> Any:
+        return self.model.limit
+
+    @property
     def headline(self) -> str:
         return f"{type(self.net).__name__}: reconstructs undersampled signals"
 
