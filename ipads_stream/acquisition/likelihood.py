@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Num
-from scipy import stats
 from scipy.special import hyp1f1
 
 from ipads_stream.acquisition.kernels import likelihood as lanes
@@ -104,7 +103,7 @@ def magnitude_moments(
     """
     a = np.asarray(signal, np.float64)
     low = np.minimum(a, FAR)
-    first = stats.chi.mean(2 * coils)
+    first = math.sqrt(2) * math.exp(math.lgamma(coils + 0.5) - math.lgamma(coils))
     near = first * hyp1f1(-0.5, coils, -0.5 * low**2)
     mean = np.where(a < FAR, near, np.sqrt(a**2 + 2 * coils - 1))
     return mean, np.where(a < FAR, 2 * coils + low**2 - near**2, 1.0)

@@ -2,7 +2,7 @@
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
+from scipy.special import gammaincinv
 
 LEAST = 200  # voxels of a background
 LEVELS = 40  # numbers of voxels that are tried
@@ -28,7 +28,7 @@ def background(signals: Float[np.ndarray, "V E"], coils: int = 1) -> float | Non
     if len(rows) < LEAST:
         return None
     rows = rows[np.argsort(np.mean(rows**2, axis=1), kind="stable")]
-    expected = stats.chi.ppf(SHARES, 2 * coils)
+    expected = np.sqrt(2 * gammaincinv(coils, SHARES))  # chi of 2 N degrees of freedom
     found = None
     for count in np.unique(np.geomspace(LEAST, len(rows), LEVELS).astype(int)):
         sigma = np.sqrt(np.mean(rows[:count] ** 2) / (2 * coils))
