@@ -16,6 +16,7 @@ from blocks import (
     run_python,
     written,
 )
+from matplotlib.figure import Figure
 
 from ipads_stream.nets.dlnmr import DLNMR
 
@@ -24,6 +25,15 @@ BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 SKIPPED = [block for block in BLOCKS if block.reason]
 LIGHTNING = pytest.mark.filterwarnings("ignore:.*treespec:FutureWarning")  # it warns of itself
 ids = [page.name for page in PAGES]
+
+
+@pytest.fixture
+def unrendered(monkeypatch):
+    """Figures are filled but saved empty: to lay them out and colour them takes half of the time,
+    and tests/report does it."""
+    save = Figure.savefig
+    blank = Figure(figsize=(1, 1))
+    monkeypatch.setattr(Figure, "savefig", lambda _, path, **words: save(blank, path, **words))
 
 
 @pytest.fixture
@@ -71,7 +81,7 @@ def test_python_and_yaml(page, place, names):
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", [p for p in PAGES if "```sh" in p.read_text()],
                          ids=lambda page: page.name)  # fmt: skip
-def test_pages_in_order_with_their_commands(page, place, names):
+def test_pages_in_order_with_their_commands(page, place, names, unrendered):
     for block in blocks_of(page):
         if block.reason or written(block, place):
             continue

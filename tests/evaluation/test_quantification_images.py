@@ -12,9 +12,9 @@ from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.quantity import Quantity
 from ipads_stream.data.images import read_images, stem_of
 from ipads_stream.evaluation.tasks.quantities.images import (
-    _unit,
     apply_to_images,
     axis_of,
+    unit_of_map,
 )
 from ipads_stream.evaluation.tasks.quantities.placement import placement
 from ipads_stream.report.figures import NETWORK
@@ -264,7 +264,7 @@ def test_voxels_and_the_direction_of_B0_are_those_of_the_system(tmp_path):
     ],
 )
 def test_units_are_those_of_bids_where_they_are_of_the_same_kind(bids, unit, written):
-    assert _unit(Quantity(low=1, high=2, unit=unit, bids=bids)) == written
+    assert unit_of_map(Quantity(low=1, high=2, unit=unit, bids=bids)) == written
 
 
 def test_maps_are_the_same_bytes_every_time(tmp_path):
