@@ -49,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError as error:
         return _said(f"more memory than is free: {error or 'ask for less at a time'}", FAILED)
     except RuntimeError as error:
-        if "can't allocate memory" in str(error) or "out of memory" in str(error):  # torch's
+        from ipads_stream.stream.estimate import is_out_of_memory
+
+        if is_out_of_memory(error):  # as torch says it
             return _said(f"more memory than is free: {str(error)[-150:]}", FAILED)
         if "no locator available" not in str(error):
             raise

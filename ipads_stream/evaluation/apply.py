@@ -11,18 +11,14 @@ import numpy as np
 from tqdm import tqdm
 
 from ipads_stream.baselines.importance import HOW, Corrected
-from ipads_stream.core.description import config_hash
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.images import as_maps
-from ipads_stream.core.quantity import Quantity
-from ipads_stream.core.units import factor
 from ipads_stream.data.images import Images, read_images
-from ipads_stream.data.nifti import write_nifti
 from ipads_stream.evaluation.familiar import expected
 from ipads_stream.evaluation.misfit import Misfit, misfit
-from ipads_stream.evaluation.tasks.quantities.calibration import posterior_of
-from ipads_stream.evaluation.tasks.quantities.images import axis_of, unit_of_map
-from ipads_stream.evaluation.tasks.sample_means import results_stem, sidecar
+from ipads_stream.evaluation.tasks.quantities.calibration import CORRECTED, posterior_of
+from ipads_stream.evaluation.tasks.quantities.images import axis_of, write_map
+from ipads_stream.evaluation.tasks.sample_means import results_stem
 from ipads_stream.report.figures import NETWORK
 from ipads_stream.systems.base import Measurable, System
 
@@ -63,16 +59,10 @@ def apply(model: Any, config: Mapping[str, Any]) -> list[str]:
     maps, found = posterior_maps(corrected, inputs)
     notes = [note for note in (*images.notes, how) if note]
     verdict = found.sentence()
-    about = {
-        "EstimationReference": f"system {system.name} of ipads_stream",
-        "ConfigHash": config_hash(system),
-        "InputUnits": "; ".join(notes),
-        "Verdict": verdict,
-    }
+    about = {"InputUnits": "; ".join(notes), "Verdict": verdict}
     lines = [f"{path.name}: {'; '.join(notes)}"]
     for (name, description), values in maps.items():
-        file = written(images, inside, path, output, system.quantities.get(name), name,
-                       description, values, about, system.name)  # fmt: skip
+        file = written(images, inside, path, output, system, name, description, values, about)
         lines.append(f"{file}: median {np.median(values) if len(values) else np.nan:.4g} (SI)")
     return [*lines, f"Verdict: {verdict}."]
 
@@ -97,23 +87,20 @@ def posterior_maps(
 
 
 def written(
-    images: Images, inside: np.ndarray, path: Path, output: Path, quantity: Quantity | None,
-    name: str, description: str, values: np.ndarray, about: Mapping[str, Any], system: str,
+    images: Images, inside: np.ndarray, path: Path, output: Path, system: Any,
+    name: str, description: str, values: np.ndarray, about: Mapping[str, Any],
 ) -> Path:  # fmt: skip
     """Writes a map of the voxels inside in the place of the images, and says where."""
-    unit = "1" if quantity is None else unit_of_map(quantity)
+    quantity = system.quantities.get(name)
     whole = np.full(inside.shape, np.nan, np.float32)
-    whole[inside] = values / factor(unit)
+    whole[inside] = values
     whole = as_maps(whole.ravel(), "voxel", inside.shape)
     stem = results_stem(path, description or NETWORK)
     suffix = name if quantity is None else quantity.bids or name
     file = output / f"{stem}_{suffix}.nii.gz"
-    if file.resolve() in {source.resolve() for source in images.sources}:
-        raise ConfigError("output", str(output), "another folder than that of the images")
     words = {"sd": "standard deviation of the posterior", "": "posterior mean",
              "misfit": "p of chi-square", "effective": "effective sample size over the points",
              "method": "; ".join(f"{i}: {x}" for i, x in enumerate(HOW))}  # fmt: skip
-    told = sidecar("network and likelihood", unit, images.sources) | dict(about)
-    write_nifti(file, whole, sidecar=told | {"Description": words[description]},
-                affine=images.affine, header=images.header, source=system)  # fmt: skip
+    told = dict(about) | {"Description": words[description]}
+    write_map(file, whole, quantity, images, system, method=CORRECTED, about=told)
     return file

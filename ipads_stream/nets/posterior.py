@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from ipads_stream.core.fields import COUNT
 from ipads_stream.core.quantity import physical, quantities
 
-WIDEST = 5.0  # half a standard deviation's logarithm stays within +-5 + MIDDLE
-MIDDLE = -2.0
+# The logarithms of the roots' diagonals stay within MIDDLE +- WIDEST.
+MIDDLE, WIDEST = -2.0, 5.0
 
 
 class GaussianPosterior(nn.Module):

@@ -182,6 +182,11 @@ class EchoTrain(Relaxometry):
     """
 
     scales: ClassVar[Mapping[str, tuple[float, float]]] = {"TE": (1e-3, 0.5)}
+    baselines: ClassVar[dict[str, str]] = {
+        "log-linear fit": "ipads_stream.baselines.relaxation.log_linear_fit",
+        "maximum likelihood": "ipads_stream.baselines.relaxation.maximum_likelihood",
+        "posterior mean": "ipads_stream.baselines.relaxation.posterior_mean",
+    }
 
     num_echoes: Distribution = parameter(integer=True, within=(2, MOST))
     first_echo: Distribution = parameter(quantity="time", within=(1e-4, 1.0))

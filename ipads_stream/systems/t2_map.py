@@ -25,10 +25,5 @@ class T2Map(EchoTrain):
     estimated: ClassVar[Mapping[str, Mapping[str, str]]] = {
         "T2": {"unit": "ms", "scale": "log", "bids": "T2map"}
     }
-    baselines: ClassVar[dict[str, str]] = {
-        "log-linear fit": "ipads_stream.baselines.relaxation.log_linear_fit",
-        "maximum likelihood": "ipads_stream.baselines.relaxation.maximum_likelihood",
-        "posterior mean": "ipads_stream.baselines.relaxation.posterior_mean",
-    }
 
     T2: Distribution = parameter(quantity="time", within=(1e-4, 10.0))

@@ -40,6 +40,7 @@ def test_every_file_of_results_is_on_a_page(tables, monkeypatch):
     read = []
     for module in (
         "readme_tables",
+        "kernel_tables",
         "result_pages",
         "signal_tables",
         "rate_tables",

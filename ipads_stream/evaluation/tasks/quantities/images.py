@@ -97,16 +97,8 @@ def apply_to_images(
             if stem.startswith("sub-"):  # the suffix of the images gives way to that of the map
                 stem = "_".join(entity for entity in stem.split("_") if "-" in entity)
             file = output / f"{stem}_{quantity.bids or key}.nii.gz"
-            if file.resolve() in {source.resolve() for source in images.sources}:
-                raise ConfigError("output", str(output), "another folder than that of the images")
-            unit_here = unit_of_map(quantity)
-            about = sidecar(name, unit_here, images.sources) | {
-                "EstimationReference": f"system {system.name} of ipads_stream",
-                "ConfigHash": config_hash(system),
-                "InputUnits": "; ".join(known),
-            }
-            write_nifti(file, estimate / factor(unit_here), sidecar=about, affine=images.affine,
-                        header=images.header, source=system.name)  # fmt: skip
+            about = {"InputUnits": "; ".join(known)}
+            write_map(file, estimate, quantity, images, system, method=name, about=about)
             lines.append(f"{file}: {_summary(key, quantity, estimate)}")
             maps[key][name] = estimate / factor(quantity.unit)
     sides = np.linalg.norm(images.affine[:3, :3], axis=0).tolist()
@@ -118,6 +110,27 @@ def apply_to_images(
             caption = f"{key} of {path.name}, a plane through the middle; white where there is no "
             pictures.append((picture, f"{caption}signal."))
     return Section(title=f"Measured images: {path.name}", paragraphs=lines, pictures=pictures)
+
+
+def write_map(
+    file: Path, values: np.ndarray, quantity: Quantity | None, images: Images, system: Any,
+    *, method: str, about: Mapping[str, Any],
+) -> None:  # fmt: skip
+    """Writes a map of SI values, of a quantity or of a pure number, in the place of the images.
+
+    Raises:
+        ConfigError: it would be written over one of them.
+    """
+    if file.resolve() in {source.resolve() for source in images.sources}:
+        raise ConfigError("output", str(file.parent), "another folder than that of the images")
+    unit = "1" if quantity is None else unit_of_map(quantity)
+    told = sidecar(method, unit, images.sources) | {
+        "EstimationReference": f"system {system.name} of ipads_stream",
+        "ConfigHash": config_hash(system),
+        **about,
+    }
+    write_nifti(file, values / factor(unit), sidecar=told, affine=images.affine,
+                header=images.header, source=system.name)  # fmt: skip
 
 
 def _images(system: System, path: Path) -> Images:
