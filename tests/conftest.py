@@ -8,6 +8,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from jaxtyping import install_import_hook
+
+SHAPED = ("acquisition", "baselines", "data", "evaluation", "physics", "sequences")
+TEXTS = "sequences/pulseq_"  # whose many small functions make words of numbers
+
+
+def _with_shapes() -> list[str]:
+    """Modules that say what shapes their arrays have: there they are checked in every call.
+
+    Elsewhere the check has nothing to look at, and takes more time than small helpers do. What
+    users configure checks itself, by name.
+    """
+    root = Path(__file__).parents[1] / "ipads_stream"
+    files = sorted(file for folder in SHAPED for file in (root / folder).rglob("[!_]*.py"))
+    paths = [
+        f.relative_to(root.parent).with_suffix("") for f in files if "jaxtyping" in f.read_text()
+    ]
+    return [".".join(path.parts) for path in paths if TEXTS not in path.as_posix()]
+
+
+install_import_hook(_with_shapes(), "beartype.beartype")
 
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("WANDB_SILENT", "true")

@@ -99,7 +99,7 @@ def test_inversion_recovery(efficiency, flip):
 def test_mprage(centre):
     flip, TI, TR, ESP, num, TE = 0.16, 0.7, 1.6, 0.009, 32, 0.004
     M = _equilibrium()
-    for _ in range(40):
+    for _ in range(20):
         M, echoes = _waited(_inverted(M, 0.96), TI - centre * ESP), []
         for _ in range(num):
             M = _pulsed(M, flip)
