@@ -1,6 +1,7 @@
 """The command line: ``ipads-stream VERB key=value ...``."""
 
 import difflib
+import functools
 import io
 import os
 import sys
@@ -256,6 +257,25 @@ def fit_prior(overrides: Sequence[str]) -> int:
     return OK
 
 
+def adopt(overrides: Sequence[str]) -> int:
+    from ipads_stream.config import build_system, composed, group_names, recommended
+    from ipads_stream.evaluation.adoption import adopt as adopt_data
+
+    config = _compose("adopt", overrides)
+    conf, words = _overrides("adopt", overrides)
+    named = composed(words, name="adopt", conf=conf)[1].get("system")
+
+    def build(name: str) -> Any:
+        return build_system(_compose("adopt", [*overrides, f"system={name}"]), config["trusted"])
+
+    names = group_names("system", conf) if named in (None, "None") else [named]
+    candidates = {name: functools.partial(build, name) for name in names}
+    asked = None if named in (None, "None") else named
+    for line in adopt_data(config, asked, candidates, lambda name: recommended(name, conf)):
+        print(line)
+    return OK
+
+
 def freeze(overrides: Sequence[str]) -> int:
     from ipads_stream.config import build_system
     from ipads_stream.stream.freeze import check_freeze
@@ -323,7 +343,7 @@ def completion(words: Sequence[str]) -> int:
     return OK
 
 
-_COMPOSED = (train, preview, evaluate, apply, replay, shift, fit_prior, freeze, bench)
+_COMPOSED = (train, preview, evaluate, apply, replay, shift, fit_prior, adopt, freeze, bench)
 VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     verb.__name__.strip("_").replace("_", "-"): verb
     for verb in (*_COMPOSED, list_, config, completion, doctor)

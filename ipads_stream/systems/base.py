@@ -213,6 +213,18 @@ class Compared(Protocol):
     baselines: Mapping[str, str]
 
 
+@runtime_checkable
+class Adopting(Protocol):
+    """A system that takes its protocol and priors from measured data (`ipads-stream adopt`).
+
+    ``adoption`` is the full name of a function ``adopt(system, measured, config) -> Adopted``
+    (evaluation/adoption/measured.py), which refuses data that do not fit.
+    """
+
+    name: str
+    adoption: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class ParametricSystem(Shown):
     """A system that draws its parameters from distributions, as all in this package are.

@@ -25,5 +25,6 @@ class T2Map(EchoTrain):
     estimated: ClassVar[Mapping[str, Mapping[str, str]]] = {
         "T2": {"unit": "ms", "scale": "log", "bids": "T2map"}
     }
+    adoption: ClassVar[str] = "ipads_stream.evaluation.adoption.echoes.spin_echoes"
 
     T2: Distribution = parameter(quantity="time", within=(1e-4, 10.0))

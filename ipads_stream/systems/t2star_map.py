@@ -25,5 +25,6 @@ class T2StarMap(EchoTrain):
     estimated: ClassVar[Mapping[str, Mapping[str, str]]] = {
         "T2s": {"unit": "ms", "scale": "log", "bids": "T2starmap"}
     }
+    adoption: ClassVar[str] = "ipads_stream.evaluation.adoption.echoes.gradient_echoes"
 
     T2s: Distribution = parameter(quantity="time", within=(1e-4, 10.0))
