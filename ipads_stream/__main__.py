@@ -224,6 +224,16 @@ def apply(overrides: Sequence[str]) -> int:
     return OK
 
 
+def diagnose(overrides: Sequence[str]) -> int:
+    from ipads_stream.config import load_model
+    from ipads_stream.evaluation.diagnosis import diagnose as diagnose_images
+
+    config = _compose("diagnose", overrides)
+    model = load_model(config["checkpoint"], trusted=config["trusted"], device=config["device"])
+    print(diagnose_images(model, config))
+    return OK
+
+
 def replay(overrides: Sequence[str]) -> int:
     from ipads_stream.config import build_run, build_system
     from ipads_stream.evaluation.replaying import replay_logged
@@ -263,16 +273,16 @@ def adopt(overrides: Sequence[str]) -> int:
 
     config = _compose("adopt", overrides)
     conf, words = _overrides("adopt", overrides)
-    named = composed(words, name="adopt", conf=conf)[1].get("system")
+    named = (
+        None if "system" not in config else composed(words, name="adopt", conf=conf)[1]["system"]
+    )
 
     def build(name: str) -> Any:
         return build_system(_compose("adopt", [*overrides, f"system={name}"]), config["trusted"])
 
-    names = group_names("system", conf) if named in (None, "None") else [named]
+    names = group_names("system", conf) if named is None else [named]
     candidates = {name: functools.partial(build, name) for name in names}
-    asked = None if named in (None, "None") else named
-    for line in adopt_data(config, asked, candidates, lambda name: recommended(name, conf)):
-        print(line)
+    print(*adopt_data(config, named, candidates, lambda x: recommended(x, conf)), sep="\n")
     return OK
 
 
@@ -343,7 +353,19 @@ def completion(words: Sequence[str]) -> int:
     return OK
 
 
-_COMPOSED = (train, preview, evaluate, apply, replay, shift, fit_prior, adopt, freeze, bench)
+_COMPOSED = (
+    train,
+    preview,
+    evaluate,
+    apply,
+    diagnose,
+    replay,
+    shift,
+    fit_prior,
+    adopt,
+    freeze,
+    bench,
+)
 VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     verb.__name__.strip("_").replace("_", "-"): verb
     for verb in (*_COMPOSED, list_, config, completion, doctor)

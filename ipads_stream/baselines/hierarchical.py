@@ -18,7 +18,7 @@ from ipads_stream.systems.base import Likely
 
 AT_ONCE = 16  # voxels, whose signals on a grid fit the processor's cache
 ROUNDS, CHANGE = 300, 1e-4  # of the shares, below which nothing changes any more
-SMOOTH = (0.25, 0.5, 0.25)  # over neighbouring bins, after every round
+SMOOTH = (0.1, 0.8, 0.1)  # over neighbouring bins, after every round
 
 
 def deconvolved(

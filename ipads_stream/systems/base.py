@@ -203,6 +203,17 @@ class Likely(Protocol):
 
 
 @runtime_checkable
+class Diagnosable(Likely, Protocol):
+    """A system that declares what measured data may have besides (`ipads-stream diagnose`).
+
+    ``imperfections`` gives, by name, the full name of a function ``make(system) -> Imperfection``
+    (baselines/region_fits.py).
+    """
+
+    imperfections: Mapping[str, str]
+
+
+@runtime_checkable
 class Compared(Protocol):
     """A system that declares classical methods.
 

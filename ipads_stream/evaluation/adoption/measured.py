@@ -76,7 +76,7 @@ def refused(system: Any, measured: Measured, needed: str) -> ConfigError:
     return ConfigError("system", system.name, f"{measured.path.name} is not {needed}")
 
 
-def constant(value: float, unit: str = "") -> Constant:
+def constant(value: float | int, unit: str = "") -> Constant:
     """Of a value of a file, to six digits."""
     return Constant(value=float(f"{value:.6g}"), unit=unit)
 
