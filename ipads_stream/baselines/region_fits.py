@@ -22,6 +22,7 @@ COARSE = 16  # points along each quantity of the first search
 STEP = 5e-3  # of differences, on the normalised scale
 FARTHEST = 0.2  # of a Newton step
 ROUNDS, ZOOMS, FINER = 8, 3, 5
+ENOUGH = 1e-3  # of a likelihood's logarithm, below which no step counts any more
 LEAST = 1e-3  # curvature, below which a direction is flat
 
 
@@ -176,8 +177,11 @@ def _climbed(
                      points.reshape(len(points), -1, num), repeated)  # fmt: skip
         logs = logs.reshape(*start.shape[:2], len(offsets))
         is_up = (logs[..., 0] > best)[..., None]
+        is_done = bool((logs[..., 0] - best < ENOUGH).all())
         best = np.maximum(best, logs[..., 0])
         at = np.where(is_up, tried, at)
+        if is_done:
+            break
         move = np.where(is_up, _step(logs, num, pairs), 0.3 * move)
         tried = np.clip(at + move, -1.2, 1.2)
     return best, at

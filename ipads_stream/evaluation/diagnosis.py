@@ -20,6 +20,7 @@ from jaxtyping import Bool, Float, Int
 
 from ipads_stream.baselines.region_fits import Fit, Imperfection, fit_alone, fit_shared
 from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.fields import Whole
 from ipads_stream.data.images import read_images
 from ipads_stream.evaluation.tasks.quantities.images import axis_of
 from ipads_stream.report import figures
@@ -129,6 +130,7 @@ def diagnose(model: Any, config: Mapping[str, Any]) -> str:
     if not isinstance(system, Diagnosable) or not isinstance(system, Measurable):
         allowed = "a network of a system with a likelihood that declares imperfections"
         raise ConfigError("checkpoint", config["checkpoint"], allowed)
+    most = Whole(low=1, high=4096)("regions", config["regions"])
     path, output = Path(config["data"]), Path(config["output"])
     images = read_images(path)
     values = images.values
@@ -139,7 +141,7 @@ def diagnose(model: Any, config: Mapping[str, Any]) -> str:
     count = int(inputs["mask"].sum(axis=1).max())
     inputs = {name: x[:, :count] for name, x in inputs.items()}
     has_signal = inputs["signal"].max(axis=1) > SIGNAL
-    voxels, region = regions(has_signal.reshape(values.shape[:-1]), config["regions"])
+    voxels, region = regions(has_signal.reshape(values.shape[:-1]), most)
     if not len(voxels):
         allowed = f"{FEWEST} of {SIDE * SIDE} neighbours above {SIGNAL:g} times the noise"
         raise ConfigError("data", f"{int(has_signal.sum())} voxels with signal", allowed)

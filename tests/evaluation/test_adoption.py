@@ -139,6 +139,8 @@ def test_the_noise_of_estimation_is_taken_out_of_the_prior():
         ({}, None, {"broad": 2}, "broad=2"),
         ({}, None, {"bins": 1}, "bins=1"),
         ({}, None, {"name": "a-b"}, "name='a-b'"),
+        ({}, None, {"name": "t2_map"}, "another name than a system has"),
+        ({}, None, {"axis": 3}, "axis=3: a list"),
         ({}, None, {"mode": "sates"}, "mode='sates'"),
         ({}, None, {"repeats": "nowhere.nii"}, "nowhere.nii"),
     ],

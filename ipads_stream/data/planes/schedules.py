@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ipads_stream.core.files import check_size
 from ipads_stream.data.planes import formats, varian
 from ipads_stream.data.planes.gate import NON_UNIFORM, PARTS
 from ipads_stream.data.planes.recording import Axis, Recording, UnusableData
@@ -82,6 +83,9 @@ def _recording(path: Path) -> Recording:
 
 def _listed(path: Path) -> np.ndarray:
     """Numbers of a list, one a line; comments begin with #."""
+    if not path.is_file():
+        raise UnusableData(f"{path}: no such list of increments")
+    check_size("schedule", path)
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
         words = [line.partition("#")[0].split() for line in lines]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ def adopt(
             cannot be used.
         UnusableData: a recording that gives no plane.
     """
-    _check(config)
+    _check(config, candidates)
     measured = read_measured(Path(config["data"]))
     if named is None:
         named, system, adopted = _proposed(measured, config, candidates)
@@ -61,10 +61,12 @@ def adopt(
     return [str(path), *told, *lines, train]
 
 
-def _check(config: Mapping[str, Any]) -> None:
+def _check(config: Mapping[str, Any], taken: Collection[str]) -> None:
     name = config["name"]
     if not isinstance(name, str) or not name.isidentifier() or not name.isascii():
         raise ConfigError("name", name, "letters, digits and underscores")
+    if name in taken:
+        raise ConfigError("name", name, "another name than a system has, which would be taken")
     if not isinstance(config["data"], str):
         raise ConfigError("data", config["data"], "one path")
     Whole(low=2, high=200)("bins", config["bins"])
@@ -107,7 +109,7 @@ def _proposed(
         text = "; ".join(f"{name}: {error.allowed}" for name, error in reasons)
         raise ConfigError("data", str(measured.path), f"data that a system takes ({text})")
     if len(fitting) > 1:
-        names: Sequence[str] = sorted(fitting)
+        names = sorted(fitting)
         raise ConfigError(
             "system", None, f"one of {', '.join(names)}: no file says which of them it is"
         )

@@ -36,27 +36,20 @@ def line_spectra(system: Any, measured: Measured, config: Mapping[str, Any]) -> 
     """
     if measured.images is not None:
         raise refused(system, measured, "a recording of signals: a folder or file of spectrometers")
-    told = {key: config[key] for key in ("mode", "reverse_indirect")}
     name = str(measured.path)
     if name in datasets.NAMES:
-        path = datasets.find(name)
-        return _plane(restrict_to_signals(read_plane(path), name))
+        plane = read_plane(datasets.find(name))
+        return _plane(restrict(plane, signal_region(plane, name).rows), config["bins"])
     schedule = None if config["schedule"] is None else Path(config["schedule"])
     sparse = read_sparse(measured.path, schedule, config["mode"])
     if sparse is not None:
         return _sparse(system, sparse)
-    return _plane(
-        read_plane(measured.path, recipe_of(measured.path, **told), config["variable"]),
-        config["bins"],
-    )
+    told = {key: config[key] for key in ("mode", "reverse_indirect")}
+    recipe = recipe_of(measured.path, **told)
+    return _plane(read_plane(measured.path, recipe, config["variable"]), config["bins"])
 
 
-def restrict_to_signals(plane: Plane, name: str) -> Plane:
-    """The rows of a named plane that hold its signals."""
-    return restrict(plane, signal_region(plane, name).rows)
-
-
-def _plane(plane: Plane, bins: int = 24) -> Adopted:
+def _plane(plane: Plane, bins: int) -> Adopted:
     points = plane.fid.shape[1]
     settings = {
         "points": Setting(points, f"complex points along t1 of {plane.name}, {plane.mode}"),

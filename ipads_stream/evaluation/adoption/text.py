@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from ipads_stream.core.description import describe
-from ipads_stream.core.units import interval
+from ipads_stream.core.units import factor, interval
 from ipads_stream.distributions import Distribution
 from ipads_stream.evaluation.adoption.measured import Setting
 
@@ -64,8 +64,6 @@ def sentence(setting: Setting) -> str:
     """A value in words, and its source."""
     value = setting.value
     if isinstance(value, Distribution):
-        from ipads_stream.core.units import factor
-
         unit = getattr(value, "unit", "") or ""
         low, high = (x / factor(unit) for x in value.support)
         value = f"{type(value).__name__} {interval(low, high, unit)}"
