@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -17,7 +18,7 @@ from ipads_stream.core.quantity import Quantity
 from ipads_stream.systems.base import Likely
 
 Arrays = Mapping[str, np.ndarray]
-LogLikelihood = Callable[[Arrays, Arrays], np.ndarray]
+LogLikelihood = Callable[[dict[str, Any], dict[str, Any]], Any]
 COARSE = 16  # points along each quantity of the first search
 STEP = 5e-3  # of differences, on the normalised scale
 FARTHEST = 0.2  # of a Newton step
@@ -152,7 +153,7 @@ def _logs(
     shared: Arrays,
 ) -> Float[np.ndarray, "B n"]:
     params = {name: x.astype(np.float32) for name, x in _physical(quantities, scaled).items()}
-    found = log_likelihood(dict(inputs), params | shared)
+    found = log_likelihood(dict(inputs), {**params, **shared})
     return np.where(np.isfinite(found), found, -1e30).astype(np.float64)
 
 

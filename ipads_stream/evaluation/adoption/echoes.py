@@ -1,4 +1,5 @@
-"""Trains of spin or gradient echoes: their times, their noise and the priors of their decays."""
+"""Trains of spin or gradient echoes (systems/relaxometry.py): their times, their noise and the
+priors of their decays."""
 
 from __future__ import annotations
 
@@ -29,7 +30,6 @@ from ipads_stream.evaluation.adoption.measured import (
     repetition_time,
 )
 from ipads_stream.evaluation.tasks.quantities.images import axis_of
-from ipads_stream.systems.relaxometry import EchoTrain
 
 SPIN, GRADIENT = "spin echoes", "gradient echoes"
 SUFFIXES = {SPIN: ("MESE", "T2w"), GRADIENT: ("MEGRE", "T2starw", "GRE")}
@@ -38,17 +38,17 @@ SIGNAL = 5.0  # times the noise, from which a voxel tells of the priors
 FEWEST = 50  # voxels that make a prior
 
 
-def spin_echoes(system: EchoTrain, measured: Measured, config: Mapping[str, Any]) -> Adopted:
+def spin_echoes(system: Any, measured: Measured, config: Mapping[str, Any]) -> Adopted:
     """As of :class:`ipads_stream.systems.base.Adopting`, of ``EchoTime`` and spin echoes."""
     return _echoes(system, measured, config, SPIN)
 
 
-def gradient_echoes(system: EchoTrain, measured: Measured, config: Mapping[str, Any]) -> Adopted:
+def gradient_echoes(system: Any, measured: Measured, config: Mapping[str, Any]) -> Adopted:
     """As of :class:`ipads_stream.systems.base.Adopting`, of ``EchoTime`` and gradient echoes."""
     return _echoes(system, measured, config, GRADIENT)
 
 
-def _echoes(system: EchoTrain, measured: Measured, config: Mapping[str, Any], kind: str) -> Adopted:
+def _echoes(system: Any, measured: Measured, config: Mapping[str, Any], kind: str) -> Adopted:
     images = images_of(system, measured)
     found, how = kind_of(measured.path, images.sidecar)
     if found not in (None, kind):
@@ -99,7 +99,7 @@ def kind_of(path: Path, sidecar: Mapping[str, Any]) -> tuple[str | None, str]:
 
 
 def _priors(
-    system: EchoTrain, images: Images, TE: np.ndarray, config: Mapping[str, Any]
+    system: Any, images: Images, TE: np.ndarray, config: Mapping[str, Any]
 ) -> tuple[Mapping[str, Setting], Sequence[str]]:
     """Histograms of T and snr, of which the noise of estimation is taken away."""
     rows = images.values.reshape(-1, len(TE)).astype(np.float64)
@@ -126,7 +126,9 @@ def _priors(
     for name, x in edges.items():
         shares = (1 - share) * found[name] + share / len(found[name])
         rounded = [float(f"{edge:.5g}") for edge in x / factor(units[name])]
-        value = Histogram(edges=rounded, shares=np.round(shares, 6).tolist(), unit=units[name])
+        value = Histogram(
+            edges=tuple(rounded), shares=tuple(np.round(shares, 6).tolist()), unit=units[name]
+        )
         text = f"{source}; {100 * share:g} % evenly over the range of {system.name}"
         settings[name] = Setting(value, text if name == time else f"M0 over the noise; {source}")
     notes = [f"The noise is {sigma:.4g} in the unit of the images ({how})"]
@@ -140,7 +142,7 @@ def _priors(
 
 
 def _noise(
-    system: EchoTrain, rows: np.ndarray, images: Images, TE: np.ndarray, repeats: str | None
+    system: Any, rows: np.ndarray, images: Images, TE: np.ndarray, repeats: str | None
 ) -> tuple[float, str]:
     """Standard deviation in a real channel, in the unit of the images, and of what it is."""
     if repeats is not None:
