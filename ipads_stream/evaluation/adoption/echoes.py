@@ -118,8 +118,9 @@ def _priors(
     inputs = {"signal": used, "mask": np.ones(used.shape, bool),
               "TE": np.broadcast_to(TE.astype(np.float32), used.shape)}  # fmt: skip
     units = {time: wide.quantities[time].unit, "snr": ""}
-    edges = {name: np.geomspace(*wide.distributions()[name].support, config["bins"] + 1)
-             for name in units}  # fmt: skip
+    ranges = {name: wide.distributions()[name].support for name in units}
+    edges = {name: np.geomspace(low, high, config["bins"] + 1)
+             for name, (low, high) in ranges.items()}  # fmt: skip
     found = deconvolved(wide, inputs, edges)
     share, settings = config["broad"], {}
     source = f"{len(used)} of {len(kept)} voxels with signal, noise of estimation taken away"

@@ -148,7 +148,7 @@ def _images(system: System, path: Path) -> Images:
 def axis_of(
     system: Measurable,
     sidecar: Mapping[str, Any],
-    axis: Sequence[float] | None,
+    axis: Any,
     unit: str | None,
     count: int,
 ) -> tuple[np.ndarray | None, str]:
