@@ -42,7 +42,7 @@ class Imperfection:
     """
 
     sentence: str
-    grid: Mapping[str, Sequence[float]]
+    grid: Mapping[str, Sequence[float | int]]
     log_likelihood: LogLikelihood
     remedy: str = ""
     is_counted: bool = False
@@ -92,8 +92,13 @@ def fit_shared(
         region: number of the region of every voxel, 0, 1, ...
     """
     names, count = list(imperfection.grid), int(region.max()) + 1
-    axes = {name: np.tile(values, (count, 1)) for name, values in imperfection.grid.items()}
-    ends = {name: (min(values), max(values)) for name, values in imperfection.grid.items()}
+    axes = {
+        name: np.tile(np.asarray(values, float), (count, 1))
+        for name, values in imperfection.grid.items()
+    }
+    ends = {
+        name: (float(min(values)), float(max(values))) for name, values in imperfection.grid.items()
+    }
     first = np.stack([x.normalized(alone.quantities[n]) for n, x in system.quantities.items()], -1)
     best = np.full(count, -np.inf)
     found: Fit | None = None
