@@ -57,7 +57,8 @@ def residual(
     if not len(rows):
         return 1.0
     explained = np.max(rows @ decays.T, axis=1)
-    left = np.maximum(np.sum(rows * rows, axis=1) - explained**2, 0.0) / max(len(TE) - 2, 1)
+    left = np.maximum(np.sum(rows * rows, axis=1) - explained**2, 0.0)
+    left /= 2 * gammaincinv(max(len(TE) - 2, 1) / 2, 0.5)  # median of chi-square
     return float(max(np.sqrt(np.median(left)), 1e-6 * norm.max()))
 
 

@@ -181,22 +181,24 @@ def section(system: str, found: Diagnosis, notes: Sequence[str], picture: Path) 
     """The ranked table of a system's imperfections, its sentence and a picture."""
     first, rows = found.first, []
     for name in found.ranked:
-        parameters = {n: float(np.median(x)) for n, x in found.fits[name].shared.items()}
+        gains, remedy = found.gains[name], found.imperfections[name].remedy
+        is_there = (gains > 0)[found.region]
+        shared = found.fits[name].shared if is_there.any() else {}
+        parameters = {n: float(np.median(x[is_there])) for n, x in shared.items()}
         rows.append({
             "imperfection": name,
-            "gain": float(np.median(found.gains[name])),
-            "share": float(np.mean(found.gains[name] > 0)),
+            "gain": float(np.median(gains)),
+            "share": float(np.mean(gains > 0)),
             "first": first.count(name) / len(first),
-            "found": ", ".join(f"{n} {x:.3g}" for n, x in parameters.items()),
-            "remedy": found.imperfections[name].remedy.format(**parameters)
-            or f"no key of {system}",
+            "found": ", ".join(f"{n} {x:.3g}" for n, x in parameters.items()) or None,
+            "remedy": (remedy.format(**parameters) or f"no key of {system}") if shared else None,
         })  # fmt: skip
     columns = (
         Column("imperfection", "imperfection"),
         Column("median gain", "gain", ".1f"),
         Column("regions in which it gains (%)", "share", ".0f", 100.0),
         Column("in which it is best (%)", "first", ".0f", 100.0),
-        Column("median", "found"),
+        Column("median, where it gains", "found"),
         Column("simulated by", "remedy"),
     )
     words = [found.sentence()]

@@ -13,7 +13,7 @@ import yaml
 
 from ipads_stream import load_system
 from ipads_stream.__main__ import main
-from ipads_stream.acquisition.noise_level import of_repeats
+from ipads_stream.acquisition.noise_level import of_repeats, residual
 from ipads_stream.baselines import classical_methods
 from ipads_stream.baselines.hierarchical import deconvolved
 from ipads_stream.config import compose, recommended
@@ -88,6 +88,14 @@ def test_a_second_measurement_gives_the_noise(tmp_path):
     said = adopted(tmp_path / "a.npy", tmp_path / "conf", "t2_map", **given)
     assert "difference from b.npy" in said
     assert "Assumed: spin echoes" in said
+
+
+@pytest.mark.parametrize("count", [3, 4, 8])
+def test_what_no_decay_explains_is_the_noise_of_few_echoes_too(count):
+    random = np.random.Generator(np.random.Philox(key=4))
+    clean = 300 * np.exp(-TE[:count] / random.uniform(0.03, 0.2, (2000, 1)))
+    found = residual(clean + 3 * random.standard_normal(clean.shape), TE[:count], (0.01, 1.0))
+    assert found == pytest.approx(3, rel=0.06)
 
 
 def test_the_noise_of_estimation_is_taken_out_of_the_prior():
