@@ -1,6 +1,7 @@
 """The command line: ``ipads-stream VERB key=value ...``."""
 
 import difflib
+import functools
 import io
 import os
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ipads_stream import __version__
+from ipads_stream.command_words import composed_of, key_of, overrides_of
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.verb_help import USAGE, verb_help
 
@@ -77,51 +79,6 @@ def _user_errors() -> tuple[type[BaseException], ...]:
     return (OSError, *loaded)
 
 
-def _key(word: str) -> str:
-    """Key of an override, without Hydra's marks."""
-    return word.partition("=")[0].lstrip("+~")
-
-
-def _literal(word: str) -> str:
-    """A path is taken as it stands: brackets and spaces are not Hydra's grammar in it, and a folder
-    may be called 3."""
-    from ipads_stream.config import PATHS
-
-    key, _, value = word.partition("=")
-    if _key(word) not in (*PATHS, "data") or value in ("", "null"):
-        return word
-    if value[0] == value[-1] and value[0] in "'\"" and len(value) > 1:
-        return word
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"{key}='{escaped}'"
-
-
-def _overrides(verb: str, words: Sequence[str]) -> tuple[str | None, list[str]]:
-    """The folder under ``conf=``, and the other words as overrides."""
-    folders = [word.removeprefix("conf=") for word in words if word.startswith("conf=")]
-    others = [word for word in words if not word.startswith("conf=")]
-    for word in others:
-        if word.startswith("-") or ("=" not in word and not word.startswith("~")):
-            raise ConfigError("argument", word, f"key=value (see ipads-stream {verb} --help)")
-    return folders[-1] if folders else None, [_literal(word) for word in others]
-
-
-def _compose(verb: str, overrides: Sequence[str]) -> dict[str, Any]:
-    from ipads_stream.config import compose
-
-    conf, words = _overrides(verb.replace("_", "-"), overrides)
-    config = compose(words, name=verb, conf=conf)
-    for package in config["trusted"]:
-        top, here = package.partition(".")[0], Path.cwd()
-        # A console script does not look there by itself. Last: files there hide nothing installed.
-        if (here / top).is_dir() or (here / f"{top}.py").is_file():
-            sys.path += [str(here)] * (str(here) not in sys.path)
-    missing = [key for key, value in config.items() if value == "???"]
-    if missing:
-        raise ConfigError(missing[0], None, f"a value (see ipads-stream {verb} --help)")
-    return config
-
-
 def train(overrides: Sequence[str]) -> int:
     """Composes, builds and trains; the run's folder holds config.json, run.ckpt, metrics.jsonl."""
     from ipads_stream.config import build_run
@@ -129,7 +86,7 @@ def train(overrides: Sequence[str]) -> int:
     from ipads_stream.train.run import check_resume, restarted, train_run
     from ipads_stream.train.tracker import is_first_process
 
-    given = {_key(word): word.partition("=")[2].strip("'\"") for word in overrides}
+    given = {key_of(word): word.partition("=")[2].strip("'\"") for word in overrides}
     resume, is_restarted = given.get("resume", "null"), given.get("resume") == "auto"
     if is_restarted:
         resume = restarted(given.get("output")) or "null"
@@ -140,10 +97,10 @@ def train(overrides: Sequence[str]) -> int:
         # may be run, is for the one who resumes to say: a checkpoint may come from anywhere.
         asked = ("output", "resume", "trusted", "conf", "hydra")
         before = checkpoint["config"]["overrides"]
-        kept = [word for word in before if _key(word).partition(".")[0] not in asked]
+        kept = [word for word in before if key_of(word).partition(".")[0] not in asked]
         overrides = [*kept, *overrides]
-    config = _compose("train", overrides)
-    config["overrides"] = [word for word in overrides if _key(word) != "resume"]
+    config = composed_of("train", overrides)
+    config["overrides"] = [word for word in overrides if key_of(word) != "resume"]
     run = build_run(config)
     if checkpoint is not None:  # the network's outputs are filled in by building
         check_resume(checkpoint["config"], run.config, resume)
@@ -161,8 +118,8 @@ def preview(overrides: Sequence[str]) -> int:
     from ipads_stream.config import build_sequence, build_system
     from ipads_stream.core.files import file_name
 
-    config = _compose("preview", overrides)
-    systems = [word for word in overrides if _key(word).partition(".")[0] == "system"]
+    config = composed_of("preview", overrides)
+    systems = [word for word in overrides if key_of(word).partition(".")[0] == "system"]
     for key in ("sequence", "pulseq", "phantoms"):
         if systems and config.get(key):
             key_given, _, value = systems[0].partition("=")
@@ -201,7 +158,7 @@ def evaluate(overrides: Sequence[str]) -> int:
     def build(node: Any, key: str, packages: Sequence[str]) -> Any:
         return instantiate(node, key, (*config["trusted"], *packages))
 
-    config = _compose("evaluate", overrides)
+    config = composed_of("evaluate", overrides)
     model = load_model(config["checkpoint"], trusted=config["trusted"], device=config["device"])
     system = build_system(model.config, config["trusted"])
     output = Path(config["output"] or Path(config["checkpoint"]).parent / "report")
@@ -216,10 +173,20 @@ def apply(overrides: Sequence[str]) -> int:
     from ipads_stream.config import load_model
     from ipads_stream.evaluation.apply import apply as apply_model
 
-    config = _compose("apply", overrides)
+    config = composed_of("apply", overrides)
     model = load_model(config["checkpoint"], trusted=config["trusted"], device=config["device"])
     for line in apply_model(model, config):
         print(line)
+    return OK
+
+
+def diagnose(overrides: Sequence[str]) -> int:
+    from ipads_stream.config import load_model
+    from ipads_stream.evaluation.diagnosis import diagnose as diagnose_images
+
+    config = composed_of("diagnose", overrides)
+    model = load_model(config["checkpoint"], trusted=config["trusted"], device=config["device"])
+    print(diagnose_images(model, config))
     return OK
 
 
@@ -232,7 +199,7 @@ def replay(overrides: Sequence[str]) -> int:
     def build_splits(run: dict[str, Any], trusted: Sequence[str]) -> dict[str, Any]:
         return systems_of_splits(build_run({**run, "trusted": trusted}))
 
-    config = _compose("replay", overrides)
+    config = composed_of("replay", overrides)
     for line in replay_logged(config, build_system, build_splits, read_checkpoint):
         print(line)
     return OK
@@ -241,7 +208,7 @@ def replay(overrides: Sequence[str]) -> int:
 def shift(overrides: Sequence[str]) -> int:
     from ipads_stream.shift import run_study
 
-    ran = run_study(_compose("shift", overrides), bar=sys.stderr.isatty())
+    ran = run_study(composed_of("shift", overrides), bar=sys.stderr.isatty())
     print(ran.text)
     return FAILED if ran.failures else OK
 
@@ -250,9 +217,26 @@ def fit_prior(overrides: Sequence[str]) -> int:
     from ipads_stream.config import build_system
     from ipads_stream.evaluation.fit_prior import fit_prior as fit
 
-    config = _compose("fit_prior", overrides)
+    config = composed_of("fit_prior", overrides)
     for path in fit(build_system(config, config["trusted"]), config):
         print(path)
+    return OK
+
+
+def adopt(overrides: Sequence[str]) -> int:
+    from ipads_stream.config import build_system, composed, group_names, recommended
+    from ipads_stream.evaluation.adoption import adopt as adopt_data
+
+    config = composed_of("adopt", overrides)
+    conf, words = overrides_of("adopt", overrides)
+    has_system = config.get("system") is not None
+    named = composed(words, name="adopt", conf=conf)[1]["system"] if has_system else None
+
+    def build(name: str) -> Any:
+        return build_system(composed_of("adopt", [*overrides, f"system={name}"]), config["trusted"])
+
+    candidates = {name: functools.partial(build, name) for name in group_names("system", conf)}
+    print(*adopt_data(config, named, candidates, lambda x: recommended(x, conf)), sep="\n")
     return OK
 
 
@@ -262,7 +246,7 @@ def freeze(overrides: Sequence[str]) -> int:
     from ipads_stream.stream.freeze import freeze as freeze_stream
     from ipads_stream.stream.stream import Stream
 
-    config = _compose("freeze", overrides)
+    config = composed_of("freeze", overrides)
     settings = {key: config[key] for key in ("seed", "split", "batch_size", "device")}
     stream = Stream(build_system(config, config["trusted"]), threads=0, **settings)
     path, num_samples, bar = config["path"], config["num_samples"], sys.stderr.isatty()
@@ -275,7 +259,7 @@ def bench(overrides: Sequence[str]) -> int:
     from ipads_stream.config import build_system
     from ipads_stream.stream.bench import check_bench, measure, table, write
 
-    config = _compose("bench", overrides)
+    config = composed_of("bench", overrides)
     settings = {key: config[key] for key in ("batch_size", "threads", "seconds", "device")}
     system = build_system(config, config["trusted"])
     check_bench(system, **settings)
@@ -309,7 +293,7 @@ def config(words: Sequence[str]) -> int:
     verb, overrides = (words[0], words[1:]) if words else ("train", [])
     if verb not in COMPOSED:
         raise ConfigError("config", verb, f"one of {', '.join(COMPOSED)}, then its keys")
-    conf, literal = _overrides(verb, overrides)
+    conf, literal = overrides_of(verb, overrides)
     print(annotated(verb, literal, conf))
     return OK
 
@@ -323,7 +307,19 @@ def completion(words: Sequence[str]) -> int:
     return OK
 
 
-_COMPOSED = (train, preview, evaluate, apply, replay, shift, fit_prior, freeze, bench)
+_COMPOSED = (
+    train,
+    preview,
+    evaluate,
+    apply,
+    diagnose,
+    replay,
+    shift,
+    fit_prior,
+    adopt,
+    freeze,
+    bench,
+)
 VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     verb.__name__.strip("_").replace("_", "-"): verb
     for verb in (*_COMPOSED, list_, config, completion, doctor)

@@ -11,9 +11,11 @@ Simulated magnetic-resonance data, streamed into training.
   preview    draw what a system generates, or a pulse sequence
   evaluate   compare a trained network with classical methods, on synthetic or measured data
   apply      write maps of the posterior of measured images, and whether they are what was simulated
+  diagnose   rank what explains that measured images are not what was simulated
   shift      train on some distributions, test on others: a study with intervals and tests
   replay     rebuild logged samples
   fit-prior  mine distributions from measured data and write the YAML that draws from them
+  adopt      read protocol, noise and priors out of measured data: YAML that trains for them
   freeze     write a fixed set of samples to disk
   bench      measure generation, hand-over, and reading a stored set instead
   list       name the systems, nets, trainers, distributions, sequences and data sets

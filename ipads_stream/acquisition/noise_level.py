@@ -1,4 +1,5 @@
-"""The noise of measured images: of what lies outside the body, or of what no decay explains."""
+"""The noise of measured images: of what lies outside the body, of what no decay explains, or of
+what two measurements of the same do not share."""
 
 import numpy as np
 from jaxtyping import Float
@@ -56,5 +57,23 @@ def residual(
     if not len(rows):
         return 1.0
     explained = np.max(rows @ decays.T, axis=1)
-    left = np.maximum(np.sum(rows * rows, axis=1) - explained**2, 0.0) / max(len(TE) - 2, 1)
+    left = np.maximum(np.sum(rows * rows, axis=1) - explained**2, 0.0)
+    left /= 2 * gammaincinv(max(len(TE) - 2, 1) / 2, 0.5)  # median of chi-square
     return float(max(np.sqrt(np.median(left)), 1e-6 * norm.max()))
+
+
+def of_repeats(one: Float[np.ndarray, "..."], other: Float[np.ndarray, "..."]) -> float:
+    """Standard deviation of the noise in one of two measurements: 1.4826 median |d| / sqrt(2), of
+    the differences d less their median, where the signal is at least a tenth of the largest.
+
+    Args:
+        one, other: real images of the same, of one unit and shape.
+
+    Source: Rousseeuw and Croux, Journal of the American Statistical Association 88, 1273 (1993).
+    """
+    mean = 0.5 * (np.asarray(one, np.float64) + np.asarray(other, np.float64))
+    difference = (np.asarray(one, np.float64) - other)[np.abs(mean) > 0.1 * np.abs(mean).max()]
+    if not difference.size:
+        return 1.0
+    away = np.median(np.abs(difference - np.median(difference)))
+    return float(max(1.4826 * away / np.sqrt(2), 1e-6 * np.abs(mean).max()))

@@ -14,6 +14,7 @@ from ipads_stream.config.composing import (
     composed,
     conf_dir,
     group_names,
+    recommended,
     resolved,
     suggestion,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "instantiate",
     "load_model",
     "load_system",
+    "recommended",
     "resolved",
     "suggestion",
 ]

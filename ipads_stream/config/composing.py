@@ -22,7 +22,8 @@ KINDS: dict[type, Rule] = {  # of the defaults in the primary files; null: as RU
     bool: Flag(), int: INDEX, float: Number(low=0), str: TEXT,
     list: Instance(of=list, allowed="a list"), dict: Instance(of=dict, allowed="keys and values"),
 }  # fmt: skip
-PATHS = ("checkpoint", "log", "out", "output", "path", "pulseq", "resume", "run")
+PATHS = ("checkpoint", "log", "out", "output", "path", "pulseq", "repeats", "resume", "run",
+         "schedule")  # fmt: skip
 RULES: dict[str, Rule] = {
     **dict.fromkeys((*PATHS, "arm", "axis_unit", "device", "mode", "variable"), TEXT),
     "data": Instance(of=(str, list), allowed="text, or a list of texts"),
@@ -201,6 +202,13 @@ def suggestion(word: str, known: Sequence[str]) -> str:
     """``; did you mean x?`` where a word is nearly one that is known, else nothing."""
     near = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.75)
     return f"; did you mean {near[0]}?" if near else ""
+
+
+def recommended(name: str, conf: str | Path | None = None) -> str:
+    """The YAML of what a system is best trained with, "" where nothing is known."""
+    folders = [conf_dir()] if conf is None else [Path(conf), conf_dir()]
+    files = (folder / "recommended" / f"{name}.yaml" for folder in folders)
+    return next((file.read_text(encoding="utf-8") for file in files if file.is_file()), "")
 
 
 def _recommended(words: Sequence[str], conf: str | Path | None) -> list[str]:

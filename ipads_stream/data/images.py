@@ -1,8 +1,8 @@
 """Measured images: NIfTI or NumPy files, with a JSON sidecar for their last axis.
 
-BIDS keeps echoes and parts in separate files: ``echo-1`` in a name stands for all echoes beside it,
-``part-mag`` for magnitude and phase together, ``part-real`` for real and imaginary part. In NIfTI
-the first three axes are space; in NumPy files all but the last are.
+BIDS keeps echoes, flip angles and parts in separate files: ``echo-1`` or ``flip-1`` in a name
+stands for all beside it, ``part-mag`` for magnitude and phase together, ``part-real`` for real and
+imaginary part. In NIfTI the first three axes are space; in NumPy files all but the last are.
 
 Source: BIDS specification 1.10, magnetic resonance imaging and quantitative MRI.
 """
@@ -98,11 +98,11 @@ def stem_of(path: Path) -> str:
 
 
 def _echoes(path: Path) -> list[Path]:
-    """The file, or all echoes of its series in their order."""
+    """The file, or all echoes or flip angles of its series in their order."""
     stem = stem_of(path)
     if not path.is_file():
         raise ConfigError("data", str(path), f"{ALLOWED} that exists")
-    echo = re.search(r"(?<=_echo-)\d+(?=_|$)", stem)
+    echo = re.search(r"(?<=_echo-|_flip-)\d+(?=_|$)", stem)
     if echo is None:
         return [path]
     before, after = (re.escape(part) for part in (stem[: echo.start()], path.name[echo.end() :]))

@@ -82,7 +82,7 @@ def fit_prior(system: System, config: Mapping[str, Any]) -> list[Path]:
     rows = [row for plane in planes for row in plane.fid]
     fits = [fit_lines(row) for row in tqdm(rows, desc="rows", disable=not sys.stderr.isatty())]
     fits = [fit for fit in fits if fit.amplitude.size]
-    values = _values(fits)
+    values = values_of(fits)
     if values["frequency"].size < FEWEST_LINES:
         allowed = f"data with at least {FEWEST_LINES} lines that stand out of the noise"
         raise ConfigError("data", f"{values['frequency'].size} lines", allowed)
@@ -128,7 +128,7 @@ def _checked(system: System, config: Mapping[str, Any]) -> tuple[list[str], Path
     return names, Path(config["output"] or f"runs/prior-{name}"), bins
 
 
-def _values(fits: list[FittedLines]) -> dict[str, Float[np.ndarray, " n"]]:
+def values_of(fits: list[FittedLines]) -> dict[str, Float[np.ndarray, " n"]]:
     """All values of each parameter: of lines, and (num_peaks, snr) of rows."""
     if not fits:
         return {"frequency": np.zeros(0)}

@@ -203,6 +203,17 @@ class Likely(Protocol):
 
 
 @runtime_checkable
+class Diagnosable(Likely, Protocol):
+    """A system that declares what measured data may have besides (`ipads-stream diagnose`).
+
+    ``imperfections`` gives, by name, the full name of a function ``make(system) -> Imperfection``
+    (baselines/region_fits.py).
+    """
+
+    imperfections: Mapping[str, str]
+
+
+@runtime_checkable
 class Compared(Protocol):
     """A system that declares classical methods.
 
@@ -211,6 +222,18 @@ class Compared(Protocol):
     """
 
     baselines: Mapping[str, str]
+
+
+@runtime_checkable
+class Adopting(Protocol):
+    """A system that takes its protocol and priors from measured data (`ipads-stream adopt`).
+
+    ``adoption`` is the full name of a function ``adopt(system, measured, config) -> Adopted``
+    (evaluation/adoption/measured.py), which refuses data that do not fit.
+    """
+
+    name: str
+    adoption: str
 
 
 @dataclass(frozen=True, kw_only=True)

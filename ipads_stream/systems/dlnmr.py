@@ -52,6 +52,7 @@ class DLNMR(ParametricSystem):
 
     name: ClassVar[str] = "dlnmr"
     task: ClassVar[str] = "signals"
+    adoption: ClassVar[str] = "ipads_stream.evaluation.adoption.signals.line_spectra"
     baselines: ClassVar[dict[str, str]] = {
         "zero-filling": "ipads_stream.baselines.signals.methods.zero_filling",
         "IST": "ipads_stream.baselines.signals.methods.soft_thresholding",

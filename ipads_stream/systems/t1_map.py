@@ -36,6 +36,7 @@ class T1Map(Relaxometry):
     estimated: ClassVar[Mapping[str, Mapping[str, str]]] = {
         "T1": {"unit": "ms", "scale": "log", "bids": "T1map"}
     }
+    adoption: ClassVar[str] = "ipads_stream.evaluation.adoption.flips.flip_angles"
     scales: ClassVar[Mapping[str, tuple[float, float]]] = {"flip": (0.02, 1.0), "TR": (3e-3, 0.05)}
     baselines: ClassVar[dict[str, str]] = {
         "maximum likelihood": "ipads_stream.baselines.relaxation.maximum_likelihood",

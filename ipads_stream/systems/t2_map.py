@@ -25,5 +25,15 @@ class T2Map(EchoTrain):
     estimated: ClassVar[Mapping[str, Mapping[str, str]]] = {
         "T2": {"unit": "ms", "scale": "log", "bids": "T2map"}
     }
+    adoption: ClassVar[str] = "ipads_stream.evaluation.adoption.echoes.spin_echoes"
+    imperfections: ClassVar[Mapping[str, str]] = {
+        "stimulated echoes": "ipads_stream.baselines.imperfections.stimulated_echoes",
+        "second pool": "ipads_stream.baselines.imperfections.second_pool",
+        "constant": "ipads_stream.baselines.imperfections.constant",
+        "first image": "ipads_stream.baselines.imperfections.first_image",
+        "alternating images": "ipads_stream.baselines.imperfections.alternating",
+        "several coils": "ipads_stream.baselines.imperfections.several_coils",
+        "more noise": "ipads_stream.baselines.imperfections.more_noise",
+    }
 
     T2: Distribution = parameter(quantity="time", within=(1e-4, 10.0))

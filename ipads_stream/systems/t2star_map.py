@@ -25,5 +25,15 @@ class T2StarMap(EchoTrain):
     estimated: ClassVar[Mapping[str, Mapping[str, str]]] = {
         "T2s": {"unit": "ms", "scale": "log", "bids": "T2starmap"}
     }
+    adoption: ClassVar[str] = "ipads_stream.evaluation.adoption.echoes.gradient_echoes"
+    imperfections: ClassVar[Mapping[str, str]] = {
+        "field gradient": "ipads_stream.baselines.imperfections.field_gradient",
+        "second pool": "ipads_stream.baselines.imperfections.second_pool",
+        "constant": "ipads_stream.baselines.imperfections.constant",
+        "first image": "ipads_stream.baselines.imperfections.first_image",
+        "alternating images": "ipads_stream.baselines.imperfections.alternating",
+        "several coils": "ipads_stream.baselines.imperfections.several_coils",
+        "more noise": "ipads_stream.baselines.imperfections.more_noise",
+    }
 
     T2s: Distribution = parameter(quantity="time", within=(1e-4, 10.0))

@@ -151,7 +151,7 @@ def check_named(program: str, words: Sequence[str]) -> None:
 
 def check_composes(words: Sequence[str]) -> None:
     """A command names a verb and keys that exist."""
-    from ipads_stream.__main__ import _compose
+    from ipads_stream.command_words import composed_of
 
     if words[0] != "ipads-stream":
         return
@@ -159,7 +159,7 @@ def check_composes(words: Sequence[str]) -> None:
     assert verb in VERBS, verb
     is_made = any(key.startswith("conf=runs/") for key in keys)  # by a command before it
     if verb in COMPOSED and not is_made:
-        _compose(verb.replace("-", "_"), keys)
+        composed_of(verb.replace("-", "_"), keys)
 
 
 def check_yaml(block: Block) -> None:

@@ -20,9 +20,11 @@ SHORT = {  # verb -> words that make it a short one, and its weight
                "trainer.val_every=0", "stream.batch_size=2", "stream.threads=0"], 12),
     "preview": ([*FREE, "samples=2", "progress=[0]"], 1),
     "evaluate": ([*FREE, "checkpoint={before}/{system}.ckpt", "samples=2"], 2),
+    "diagnose": ([*FREE, "checkpoint={before}/{system}.ckpt", "data=nowhere"], 2),
     "replay": (["output=out", "checkpoint={before}/{system}.ckpt", "index=1"], 4),
     "shift": (["output=out", "shift=tiny", "arm=nobody", "logger=none"], 4),
     "fit-prior": (["output=out", "data=nowhere"], 4),
+    "adopt": (["output=out", "data=nowhere"], 2),
     "freeze": (["path=out", "num_samples=2", "batch_size=2", "device=cpu"], 12),
     "bench": (["seconds=1e-3", "batch_size=2", "threads=0", "device=cpu"], 8),
     "config": (["train"], 6),
@@ -52,6 +54,7 @@ def sound_files() -> list[tuple[list[str], Files]]:
     found = [
         *((reader, files) for reader, files in _planes(spectral, train)),
         ([*images, "data=i.nii"], {"i.nii": _image(), "i.json": ECHOES}),
+        (["adopt", "output=out", "data=i.nii"], {"i.nii": _image(), "i.json": ECHOES}),
         ([*images, "data=i.npy"], {"i.npy": _npy(np.ones((4, 4, 1, 8))), "i.json": ECHOES}),
         ([*images, "data=s.txt"], {"s.txt": b"1.0 0.5\n0.5 -0.25\n0.25 0.0\n0.1 0.1\n"}),
         (["evaluate", *FREE, "checkpoint=c", "samples=2"], {"c": _checkpoint("drone")}),
@@ -80,6 +83,7 @@ def _planes(spectral: list[str], train: list[str]) -> list[tuple[list[str], File
         ([*spectral, "data=p.npz"], npz),
         ([*spectral, "data=p.mat"], mat),
         (["fit-prior", "output=out", "data=p.npy"], npy),
+        (["adopt", "output=out", "data=p.npy"], npy),
         ([*train, "trainer=transfer", "data=p.npy"], npy),
     ]
 

@@ -148,7 +148,7 @@ def _images(system: System, path: Path) -> Images:
 def axis_of(
     system: Measurable,
     sidecar: Mapping[str, Any],
-    axis: Sequence[float] | None,
+    axis: Any,
     unit: str | None,
     count: int,
 ) -> tuple[np.ndarray | None, str]:
@@ -171,6 +171,8 @@ def axis_of(
             given = [given] * count
     else:
         kind = dimension(si)
+        if not isinstance(axis, (list, tuple)):
+            raise ConfigError("axis", axis, f"a list of values, one for each of {count} images")
         if unit is None:
             unit = next(name for name in units_of(kind) if factor(name) == 1.0)
         if unit not in UNITS or dimension(unit) != kind:
