@@ -111,7 +111,8 @@ are read unless told otherwise, the dispersive tails of the diagonal put more li
 a quarter of its points can tell apart: of {num_plain} peaks that stand clear then IST loses
 {plain["IST"]}, LRHM {plain["LRHM"]} and the lines {plain["lines"]}.
 
-One schedule and one training: differences of a few peaks are chance.
+IST made 300 passes; it makes 120 now. One schedule and one training: differences of a few peaks
+are chance.
 
 `ipads-stream evaluate solver=lines t2_window=bell` does the same with a measured plane.
 """
