@@ -39,7 +39,8 @@ the system, qMRLab's a negative one that is held to the shortest. On other sampl
 "development of baselines") ours is level at nominal B1 and ahead where B1 is off, so it stays.
 IST makes the 120 passes that were best on that split; 300, before, lost to hmsIST by 1 to 6 %.
 A stronger opponent of our dipole inversions would be FANSI, MEDI or TGV; QSM.rs has
-them all under MIT. Total variation here is FANSI's linear algorithm, its weight tuned, written from its article.
+them all under MIT. Total variation here is FANSI's linear algorithm, written from its article, its
+weight tuned.
 qMRLab's dipole inversions take the field outside the mask to be 0, ours leave it open.
 """
 

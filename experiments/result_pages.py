@@ -145,7 +145,8 @@ OLDER = {  # system -> what was changed since its rows were made
     "are given noise up to that of the cleanest training data, so that the network's row no longer "
     "holds.",
     "ann_mwf": "Regularised NNLS has been run anew since, on the same voxels, with T2 of spin "
-    'echoes from the shortest of myelin (`untrained="regularised NNLS"`); the figure shows it as it was.',
+    'echoes from the shortest of myelin (`untrained="regularised NNLS"`); the figure '
+    "shows it as it was.",
 }
 
 
