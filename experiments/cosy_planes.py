@@ -4,8 +4,9 @@
 
 Planes of dynamic range 300:1 (`PLANES`) are undersampled and reconstructed by the classical methods
 and, the first of them, by a network that was trained on low amplitudes, alone and with the fit of
-lines after it. Counted are cross peaks off diagonal and ridges by height (evaluation/tasks/signals/heights.py):
-lost, less than half of the height is left, and raised, half as much again. The network is kept
+lines after it. Counted are cross peaks off diagonal and ridges by height, as
+evaluation/tasks/signals/heights.py has it: lost, less than half of the height is left, and raised,
+half as much again. The network is kept
 under runs/reproduce; the counts are written to experiments/results/cosy.json.
 """
 
