@@ -215,7 +215,7 @@ class _Spins:
         coils = 1 if s is None else s.shape[-2]
         self.sensitivity = xp.empty((self.shape[0], coils, N), dtype=self.complex)
         xp.reshape(self.sensitivity, (*batch, coils, N))[...] = 1 if s is None else s
-        self.drive = None
+        self.drive: Any = None
         if p.drive is not None:
             wide = xp.broadcast_to(p.drive, (*batch, *p.drive.shape[-2:]))
             self.drive = xp.reshape(wide, (-1, *p.drive.shape[-2:])).astype(xp.complex128)

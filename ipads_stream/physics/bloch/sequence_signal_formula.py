@@ -104,8 +104,8 @@ def course_of(sequence: Any, phantom: Phantom, M: Any, motion: motions.Motion | 
     if M is not None and tuple(M.shape[-2:]) != (N, 3):
         raise ValueError(f"M: shape {tuple(M.shape)}; (*batch, N, 3) with N = {N} is allowed")
     if phantom.drive is not None and phantom.drive.shape[-2] != len(waveforms.pulses):
-        given = f"drive: {phantom.drive.shape[-2]} pulses"
-        raise ValueError(f"{given}; {len(waveforms.pulses)}, as the sequence has, are allowed")
+        allowed = f"{len(waveforms.pulses)}, as the sequence has, are allowed"
+        raise ValueError(f"drive: {phantom.drive.shape[-2]} pulses; {allowed}")
     if motion is None:
         ends = np.array([0, waveforms.b1.shape[0]])
         parts = motions.Segments(waveforms, ends, np.zeros(2))
@@ -265,7 +265,7 @@ class Spins:
         if d is not None:
             d = xp.broadcast_to(xp.astype(d, xp.complex128), (*course.batch, *d.shape[-2:]))
             d = xp.reshape(d, (-1, *d.shape[-2:]))
-        self.drive = d
+        self.drive: Any = d
         self.M = xp.stack((0 * M0, 0 * M0, M0), axis=-1) if M is None else self._flat(M, 3)
         # Played on their own: RF, and steps of 0 s, in which no gradient has a mean.
         self.alone = with_rf(waveforms)
