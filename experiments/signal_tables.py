@@ -119,8 +119,8 @@ a quarter of its points can tell apart: of {num_plain} peaks that stand clear th
 {plain["IST"]}, LRHM {plain["LRHM"]} and the lines {plain["lines"]}.
 
 IST makes 300 passes here: the 120 that are its default, and serve the error of signals best, lose
-more low peaks. One schedule and one training: differences of a few peaks are chance. A dash: not run.
-{crowded}
+more low peaks. One schedule and one training: differences of a few peaks are chance. A dash: not
+run. {crowded}
 
 `ipads-stream evaluate solver=lines t2_window=bell` does the same with a measured plane.
 """
