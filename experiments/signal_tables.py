@@ -94,7 +94,7 @@ def cosy() -> str:
         num_many, many = _lost(planes["25 %, 50 a row"])
         crowded = (
             f"Rows of 50 cross peaks are beyond all of them: of {num_many}, IST loses "
-            f"{many['IST']},\nLRHM {many['LRHM']} and the lines {many['lines']}.\n"
+            f"{many['IST']},\nLRHM {many['LRHM']} and the lines {many['lines']}."
         )
     after, alone = lost["network + lines"], lost["lines"]
     start = "The network's start helps" if after < alone else "The network's start does not matter"
