@@ -89,13 +89,11 @@ def cosy() -> str:
         lines.append([name, "CPU time", "", *seconds])
     _, lost = _lost(planes["25 %"])
     num_plain, plain = _lost(planes["25 %, cosine"])
-    crowded = ""
-    if "25 %, 50 a row" in planes:
-        num_many, many = _lost(planes["25 %, 50 a row"])
-        crowded = (
-            f"Rows of 50 cross peaks are beyond all of them: of {num_many}, IST loses "
-            f"{many['IST']},\nLRHM {many['LRHM']} and the lines {many['lines']}."
-        )
+    crowded = []
+    for name in (name for name in planes if "a row" in name):
+        num_many, many = _lost(planes[name])
+        each = ", ".join(f"{method} {many[method]}" for method in ("IST", "LRHM", "lines"))
+        crowded.append(f"{name}: lost of {num_many} are by {each}.")
     after, alone = lost["network + lines"], lost["lines"]
     start = "The network's start helps" if after < alone else "The network's start does not matter"
     helps = f"{start}: {after} are lost with it and {alone} with zeros in its place."
@@ -120,7 +118,7 @@ a quarter of its points can tell apart: of {num_plain} peaks that stand clear th
 
 IST makes 300 passes here: the 120 that are its default, and serve the error of signals best, lose
 more low peaks. One schedule and one training: differences of a few peaks are chance. A dash: not
-run. {crowded}
+run. Rows of many cross peaks are beyond all methods. {" ".join(crowded)}
 
 `ipads-stream evaluate solver=lines t2_window=bell` does the same with a measured plane.
 """
