@@ -7,6 +7,10 @@ of DECAES.jl and of qMRLab) and never copied; where it is not, the rows say so. 
 without source or package: beside ours stands its published algorithm, written here from the
 article. Settings of both sides are chosen on other samples than those that count. The errors are
 written to experiments/results/baselines.json.
+
+IST and the fit of overlapping echoes have the settings that were best on samples of the split
+"development of baselines": 120 passes; weights of S^2, with which NMSE was 0.97 to 1.01 of that
+without weights at nominal B1, and 0.92 and 0.97 of it at 0.8 and 1.2.
 """
 
 from __future__ import annotations
@@ -21,12 +25,14 @@ from typing import Any
 import numpy as np
 from result_files import RESULTS, load
 from scipy.integrate import simpson
+from scipy.interpolate import CubicSpline
 
 from ipads_stream import ConfigError, load_system
 from ipads_stream.baselines import classical_methods
 from ipads_stream.baselines.dipole_inversion import HELD_OUT, tuned_tikhonov, tuned_total_variation
 from ipads_stream.baselines.fingerprints.methods import Estimator
 from ipads_stream.baselines.fingerprints.posterior import student_likelihood
+from ipads_stream.baselines.nnls import misfit, nnls, regularised
 from ipads_stream.baselines.overlapping_echoes import amplitudes_of, log_fit, separated
 from ipads_stream.baselines.signals import iterative_soft_threshold
 from ipads_stream.core.files import write_text
@@ -34,6 +40,7 @@ from ipads_stream.core.random import Keys
 from ipads_stream.core.sample import Sample
 from ipads_stream.distributions import Constant
 from ipads_stream.evaluation.metrics import rlne
+from ipads_stream.physics.closed_forms.multi_pool import decay
 from ipads_stream.physics.spectroscopy.spectrum import spectrum
 
 QMRPY = "qmrpy"
@@ -64,8 +71,8 @@ def rms(values: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(values))))
 
 
-def spin_echoes(count: int = 40) -> list[Row]:
-    """Regularised NNLS against DECAES with its own settings."""
+def spin_echoes(count: int = 1000, fewer: int = 4) -> list[Row]:
+    """Regularised NNLS against the settings of DECAES, and these against DECAES in qmrpy."""
     module = installed("models.t2.decaes_t2")
     rows = []
     for snr in (50, 150, 300):
@@ -73,20 +80,47 @@ def spin_echoes(count: int = 40) -> list[Row]:
         sample = rendered(system, count)
         decays, truth = sample.inputs["decay"].astype(float), sample.targets["MWF"]
         ours = classical_methods(system)["regularised NNLS"](sample.inputs)["MWF"]
-        theirs = None
-        if module is not None:
-            fit = module.T2DECAESMap(
-                n_te=decays.shape[1], te_ms=1e3 * float(system.TE[0]), n_t2=40,
-                t2_range_ms=(10.0, 2000.0), reg="chi2", chi2_factor=1.02,
-            )  # fmt: skip
-            found = np.stack([fit.fit(decay)["distribution"] for decay in decays])
-            theirs = found[:, fit.t2_times_ms() < 40.0].sum(axis=1) / found.sum(axis=1)
-        rows.append(
-            row(f"T2 spectrum of spin echoes, SNR {snr}", "RMSE of MWF, %",
-                100 * rms(ours - truth), None if theirs is None else 100 * rms(theirs - truth),
-                "DECAES in qmrpy", f"{count} voxels, misfit 1.02 times the least")
-        )  # fmt: skip
+        theirs = as_decaes(system, decays)
+        rows.append(row(f"T2 spectrum of spin echoes, SNR {snr}", "RMSE of MWF, %",
+                        100 * rms(ours - truth), 100 * rms(theirs - truth),
+                        "DECAES' settings with our solver", f"{count} voxels"))  # fmt: skip
+        if snr == 150:
+            apart = None
+            if module is not None:
+                fit = module.T2DECAESMap(
+                    n_te=decays.shape[1], te_ms=1e3 * float(system.TE[0]), n_t2=40,
+                    t2_range_ms=(10.0, 2000.0), reg="chi2", chi2_factor=1.02,
+                )  # fmt: skip
+                found = np.stack([fit.fit(decay)["distribution"] for decay in decays[:fewer]])
+                MWF = found[:, fit.t2_times_ms() < 40.0].sum(axis=1) / found.sum(axis=1)
+                apart = 100 * rms(MWF - truth[:fewer])
+            rows.append(row("DECAES' settings with our solver, SNR 150", "RMSE of MWF, %",
+                            100 * rms(theirs[:fewer] - truth[:fewer]), apart, "DECAES in qmrpy",
+                            f"{fewer} voxels, each of which takes qmrpy 15 s"))  # fmt: skip
     return rows
+
+
+def as_decaes(system: Any, signals: np.ndarray) -> np.ndarray:
+    """MWF with the settings of DECAES, by the search of all its refocusing angles, (voxels,).
+
+    Source: Doucette, Kames and Rauscher, Zeitschrift fuer Medizinische Physik 30(4), 2020: 40 T2
+    from 10 ms to 2 s, 64 angles from 50 to 180 degrees, misfit 1.02 times the least, T1 of 1 s.
+    """
+    T2, angles = np.geomspace(0.01, 2.0, 40), np.linspace(50, 180, 64)
+    signals = signals / signals[:, :1]
+
+    def basis(angle: float) -> np.ndarray:
+        factor = np.full(40, angle / 180)
+        return np.asarray(decay(system.TE, np.ones((40, 1)), T2[:, None], factor, T1=1.0)).T
+
+    costs = [misfit(A, signals, nnls(A, signals)) for A in map(basis, angles)]
+    fine = np.linspace(50, 180, 521)
+    best = np.round(fine[CubicSpline(angles, costs)(fine).argmin(axis=0)])
+    MWF = np.zeros(len(signals))
+    for angle in np.unique(best):
+        x = regularised(basis(angle), signals[best == angle], 1.02)[0]
+        MWF[best == angle] = x[:, T2 < 0.04].sum(axis=1) / x.sum(axis=1)
+    return MWF
 
 
 def published_ist(
@@ -133,7 +167,7 @@ def soft_thresholding(count: int = 200) -> list[Row]:
     return rows
 
 
-def overlapping_echoes(count: int = 2, most: int = 1500) -> list[Row]:
+def overlapping_echoes(count: int = 16, most: int = 4000) -> list[Row]:
     """The log-linear fit of separated echoes against exponential fits of the same echoes."""
     module, system = installed("models.t2.mono_t2"), load_system("oled")
     sample = rendered(system, count)
@@ -156,9 +190,9 @@ def overlapping_echoes(count: int = 2, most: int = 1500) -> list[Row]:
             fit = module.T2Mono(te_ms=1e3 * system.shot.TE[order])
             found = [fit.fit(v[order].astype(float), fit_type=kind)["t2_ms"] for v in voxels]
             theirs = nmse(np.clip(np.nan_to_num(1e-3 * np.array(found), nan=limits[1]), *limits))
+        note = f"{len(voxels)} voxels of {count} samples, echoes parted by ours"
         rows.append(row("overlapping echoes, weighted log-linear fit", "NMSE of T2", ours, theirs,
-                        f"mono_t2 of qMRLab in qmrpy, {kind}",
-                        f"{len(voxels)} voxels, echoes parted by ours"))  # fmt: skip
+                        f"mono_t2 of qMRLab in qmrpy, {kind}", note))  # fmt: skip
     return rows
 
 

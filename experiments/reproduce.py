@@ -2,12 +2,15 @@
 
     python experiments/reproduce.py row=nmr1 [budget=demo|long] [seeds=3]   synthetic signals
     python experiments/reproduce.py row=nmr2 [budget=demo|long] [seeds=3]   measured planes
+    python experiments/reproduce.py row=untrained [budget=demo|long]        IST of both, anew
     python experiments/reproduce.py row=speed                               time per plane
     python experiments/reproduce.py row=fixed [seeds=3] [steps=3000]        stored sets and stream
     python experiments/reproduce.py row=fig4|fig7|transfer [seeds=5] [steps=...] [processes=2]
                                                         the shift studies of conf/shift
     python experiments/reproduce.py system=NAME [budget=small|full] [seeds=3]
                                                         a system of quantities (systems/NAME.py)
+    python experiments/reproduce.py system=ann_mwf untrained="regularised NNLS"
+                                                        one method of the stored row, anew
 
 Finished networks and arms are kept under runs/reproduce and not repeated. Results are written to
 experiments/results/<row>-<budget>.json; every arm is reported, losing ones too.
@@ -27,10 +30,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from result_files import RESULTS, ROOT, load
 
-from ipads_stream import ConfigError, Stored, load_model
+from ipads_stream import ConfigError, Stored, load_model, load_system
 from ipads_stream.baselines import Method, classical_methods
-from ipads_stream.baselines.signals.methods import LRHM
+from ipads_stream.baselines.signals.methods import IST, LRHM, ZERO_FILLING
 from ipads_stream.config import build_run, build_system, compose
 from ipads_stream.core.files import write_text
 from ipads_stream.data import named as datasets
@@ -45,8 +49,7 @@ from ipads_stream.shift import run_study
 from ipads_stream.systems import System
 from ipads_stream.train.run import train_run
 
-ROOT = Path(__file__).resolve().parents[1]
-RUNS, RESULTS = ROOT / "runs" / "reproduce", ROOT / "experiments" / "results"
+RUNS = ROOT / "runs" / "reproduce"
 BUDGETS = {"demo": "trainer.max_time=100", "long": "trainer.max_time=600"}
 RATES = (0.15, 0.2, 0.25, 0.4, 0.5)
 MEASURED_RATES = (0.15, 0.2, 0.25, 0.5)
@@ -88,13 +91,14 @@ def nmr1(budget: str, seeds: int, samples: int = 400) -> dict[str, Any]:
             methods = classical_methods(system) | methods
         for row in _scored(system, methods, RATES, samples):
             rows.setdefault(f"{row['method']} {row['rate']:.0%}", []).append(row)
-    return {
-        name: {
-            key: _over_seeds([row[key] for row in found])
-            for key in ("rlne_median", "r", "seconds_per_signal")
-        }
-        | {"signals": found[0]["signals"], "interval_of_first": _interval(found[0])}
-        for name, found in rows.items()
+    return {name: _simulated_row(found) for name, found in rows.items()}
+
+
+def _simulated_row(found: list[dict[str, Any]]) -> dict[str, Any]:
+    scores = ("rlne_median", "r", "seconds_per_signal")
+    return {key: _over_seeds([row[key] for row in found]) for key in scores} | {
+        "signals": found[0]["signals"],
+        "interval_of_first": [found[0]["rlne_low"], found[0]["rlne_high"]],
     }
 
 
@@ -109,10 +113,6 @@ def _scored(
         for condition in conditions
     ]
     return rows_of(Signals(), comparisons)
-
-
-def _interval(row: dict[str, Any]) -> list[float]:
-    return [row["rlne_low"], row["rlne_high"]]
 
 
 def _over_seeds(values: Sequence[float]) -> dict[str, Any]:
@@ -166,6 +166,34 @@ def _measured_row(found: list[dict[str, Any]]) -> dict[str, Any]:
         "schedules": found[0]["schedules"],
         "peaks": found[0]["peaks"],
     }
+
+
+def untrained(budget: str, samples: int = 400, schedules: int = 10) -> dict[str, Any]:
+    """The quick methods that are not trained, anew in the stored nmr1 and nmr2.
+
+    Raises:
+        RuntimeError: zero-filling has another error than is stored: these are other signals.
+    """
+    simulated, measured = load(f"nmr1-{budget}"), load(f"nmr2-{budget}")
+    system = load_system("dlnmr")
+    methods = {name: classical_methods(system)[name] for name in (ZERO_FILLING, IST)}
+    stored = {None: simulated, **measured}
+    rows = _scored(system, methods, RATES, samples)
+    made = {None: {f"{row['method']} {row['rate']:.0%}": _simulated_row([row]) for row in rows}}
+    for name, (plane, regions) in planes().items():
+        test = measured_test(plane, methods, MEASURED_RATES, schedules=schedules, regions=regions)
+        made[name] = {f"{row['region']}: {row['method']} {row['rate']:.0%}": _measured_row([row])
+                      for row in test.rows}  # fmt: skip
+    for name, rows in made.items():
+        for key, row in rows.items():
+            score = "rlne_median" if name is None else "rlne"
+            before, now = (x[score]["mean"] for x in (stored[name][key], row))
+            if ZERO_FILLING in key and abs(now / before - 1) > 1e-4:
+                raise RuntimeError(f"{name} {key}: RLNE {now}, stored {before}")
+        stored[name] |= rows
+    for row, result in (("nmr1", simulated), ("nmr2", measured)):
+        write_text(RESULTS / f"{row}-{budget}.json", json.dumps(result, indent=1) + "\n")
+    return made[None]
 
 
 def speed(budget: str) -> dict[str, Any]:
@@ -265,17 +293,21 @@ SYSTEM_BUDGETS = ("small", "full")
 def quantitative(options: dict[str, str]) -> int:
     """The row of a system of quantities: network, classical methods and bound, by its own file."""
     name, budget = options.pop("system"), options.pop("budget", "small")
-    seeds = int(options.pop("seeds", 3))
+    seeds, method = int(options.pop("seeds", 3)), options.pop("untrained", None)
     if options:
-        raise ConfigError("argument", next(iter(options)), "system, budget, seeds")
+        raise ConfigError("argument", next(iter(options)), "system, budget, seeds, untrained")
     known = sorted(path.stem for path in (Path(__file__).parent / "systems").glob("[a-z]*.py"))
     if name not in known:
         raise ConfigError("system", name, f"one of {', '.join(known)}")
     if budget not in SYSTEM_BUDGETS:
         raise ConfigError("budget", budget, f"one of {', '.join(SYSTEM_BUDGETS)}")
     module = importlib.import_module(f"systems.{name}")
-    result = module.reproduce(budget, seeds, RUNS, RESULTS)
-    write_text(RESULTS / f"{name}-{budget}.json", json.dumps(result, indent=1) + "\n")
+    path = RESULTS / f"{name}-{budget}.json"
+    if method is None:
+        result = module.reproduce(budget, seeds, RUNS, RESULTS)
+    else:
+        result = module.untrained(load(path.stem), method)
+    write_text(path, json.dumps(result, indent=1) + "\n")
     print(module.table(result))
     return 0
 
@@ -295,6 +327,7 @@ def main(words: Sequence[str]) -> int:
     rows = {
         "nmr1": lambda: nmr1(budget, seeds),
         "nmr2": lambda: nmr2(budget, seeds),
+        "untrained": lambda: untrained(budget),
         "speed": lambda: speed(budget),
         "fixed": lambda: fixed(seeds, steps, processes),
     } | {
@@ -304,8 +337,9 @@ def main(words: Sequence[str]) -> int:
     if row not in rows:
         raise ConfigError("row", row, f"one of {', '.join(rows)}")
     result = rows[row]()
-    name = row if row in ("fixed", *STUDIES) else f"{row}-{budget}"
-    write_text(RESULTS / f"{name}.json", json.dumps(result, indent=1) + "\n")
+    if row != "untrained":
+        name = row if row in ("fixed", *STUDIES) else f"{row}-{budget}"
+        write_text(RESULTS / f"{name}.json", json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))
     return 0
 

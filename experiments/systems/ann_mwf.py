@@ -137,6 +137,34 @@ def _shift(budget: str, seeds: int, runs: Path) -> dict[str, Any]:
     return found
 
 
+def untrained(result: dict[str, Any], name: str) -> dict[str, Any]:
+    """A stored row in which a method that is not trained is run anew, on the same voxels.
+
+    Intervals over voxels of its ratios need the networks and go; so does nothing else.
+
+    Args:
+        result: of reproduce, as stored; it is changed.
+        name: of the method.
+    """
+    for configuration in CONFIGURATIONS:
+        system = load_system(configuration)
+        method = {name: classical_methods(system)[name]}
+        for snr in SNR:
+            tested = dataclasses.replace(system, snr=Constant(value=float(snr)))
+            samples = VOXELS[result["budget"]][0]
+            rows = {(row["quantity"], name): row
+                    for row in scores(compare(tested, method, samples=samples, seed=0))
+                    if row["method"] == name}  # fmt: skip
+            key = f"{configuration} SNR {snr}"
+            table, ratios = result["tables"][key], result["ratios"][key]
+            table[:] = [rows.get((row["quantity"], row["method"]), row) for row in table]
+            for row in table:
+                if row["method"] == NETWORK and (other := rows.get((row["quantity"], name))):
+                    by_seed = [rmse / other["rmse"] for rmse in row["rmse_by_seed"]]
+                    ratios[f"{row['quantity']} {name}"] = over_seeds(by_seed)
+    return result
+
+
 def _figure(made: Mapping[str, Comparison], path: Path) -> None:
     """MWF against truth at SNR 150 above, error against MWF below, of both acquisitions."""
     methods = (NLLS, NNLS, NETWORK, POSTERIOR)

@@ -14,6 +14,7 @@ from ipads_stream.sequences.gradient_echo import gradient_echo
 from ipads_stream.sequences.moled import moled
 from ipads_stream.sequences.multi_echo import multi_echo
 from ipads_stream.sequences.pulseq_reading import read_pulseq
+from ipads_stream.sequences.pulseq_shims import read_shims
 from ipads_stream.sequences.pulseq_writing import write_pulseq
 from ipads_stream.sequences.scanner import Scanner
 from ipads_stream.sequences.sequence import Sequence
@@ -26,5 +27,6 @@ from ipads_stream.sequences.tse import tse
 __all__ = [
     "ADC", "RF", "Block", "Gradient", "Scanner", "Sequence", "bssfp", "cest", "epi",
     "epi_fingerprint", "fisp_fingerprint", "gradient_echo", "moled", "multi_echo", "read_pulseq",
+    "read_shims",
     "spamm", "spen", "spin_echo", "spin_echo_epi", "spiral", "tse", "write_pulseq",
 ]  # fmt: skip

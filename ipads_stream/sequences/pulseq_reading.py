@@ -23,6 +23,7 @@ from ipads_stream.core.constants import GAMMA_BAR_1H
 from ipads_stream.physics.waveforms import Use
 from ipads_stream.sequences.events import ADC, LATE, RF, USES, Block, Gradient
 from ipads_stream.sequences.pulseq_shapes import DIGITS, cells, last_height, seconds, trapezoid
+from ipads_stream.sequences.pulseq_shims import driven, extensions
 from ipads_stream.sequences.pulseq_text import RASTERS, Row, Text, parse
 from ipads_stream.sequences.pulseq_uses import uses_of
 from ipads_stream.sequences.scanner import TINY, Scanner
@@ -57,8 +58,8 @@ def read_pulseq(
             centre, and kept in the definition PulseUses.
         drive: field of each transmit channel relative to nominal where spins are, complex,
             (channels,): RF shims s play their pulse times sum s drive, the same for all spins.
-            Where all pulses have one shim, conj(s) / sum |s|^2 plays them as they are written, and
-            Phantom.driven takes what each spin sees of the channels.
+            "spins" leaves shims out, for Phantom.driven to play by fields that differ from spin to
+            spin, with the shims that read_shims gives.
         conjugate: whether phases are conjugated, which makes signals the conjugate of what they
             are in the convention of the file. False takes phases as they are written, as simulators
             do that let spins turn as exp(-2 pi i f t) and phases as exp(i phase); frequencies
@@ -72,8 +73,10 @@ def read_pulseq(
     """
     path = Path(path)
     text = parse(path)
-    weights = None if drive is None else np.asarray(drive, np.complex128)
-    file = _File(text, B0, weights, -1 if conjugate else 1, dict(soft_delays or {}))
+    given = None if drive is None else "spins" if isinstance(drive, str) else np.asarray(drive)
+    if isinstance(drive, str) and drive != "spins":
+        raise ValueError(f"drive={drive!r}: 'spins' or one number for each channel is allowed")
+    file = _File(text, B0, given, -1 if conjugate else 1, dict(soft_delays or {}))
     try:
         blocks = file.blocks()
         numbers = [row[1] for row in text.blocks.values()]
@@ -125,7 +128,7 @@ class _File:
 
     text: Text
     B0: float | None
-    drive: np.ndarray | None
+    drive: Any
     sign: int
     soft: dict[str, float]
     events: dict[Any, Any] = field(default_factory=dict)
@@ -152,7 +155,7 @@ class _File:
 
     def _block(self, row: Row, following: Row, ends: dict[str, float]) -> Block:
         """A block; ends: of gradients at the end of the one before, T/m, and then of this one."""
-        rotation, shim, soft = self._extensions(row[6])
+        rotation, shim, soft = extensions(self.text, row[6])
         played: dict[str, Any] = {}
         if row[1]:
             played["rf"] = self._made("rf", _rf, row[1], shim)
@@ -198,24 +201,6 @@ class _File:
             [seconds(delay), *(event.stop for event in played.values() if event is not None)]
         )
 
-    def _extensions(self, number: int) -> tuple[int, int, int]:
-        """Numbers of the rotation, the RF shim and the soft delay of a block."""
-        found = {"ROTATIONS": 0, "RF_SHIMS": 0, "DELAYS": 0}
-        seen: set[int] = set()
-        while number:
-            if number in seen:
-                raise ValueError(f"[EXTENSIONS]: row {number} follows itself")
-            seen.add(number)
-            kind, event, number = self.text.row("EXTENSIONS", number)
-            if kind not in self.text.extensions:
-                raise ValueError(f"[EXTENSIONS]: no extension is {kind}")
-            name = self.text.extensions[kind]
-            if name in found:
-                if found[name]:
-                    raise ValueError(f"two of extension {name} in a block")
-                found[name] = event
-        return found["ROTATIONS"], found["RF_SHIMS"], found["DELAYS"]
-
     def _lacks_ends(self, number: int) -> bool:
         return self.text.version < (1, 5) and number in self.text.tables.get("GRADIENTS", {})
 
@@ -242,8 +227,8 @@ def _rf(file: _File, number: int, shim: int) -> RF:
         raise ValueError(f"{shape.size} samples, {turns.size} phases and {t.size} times")
     t = np.round(t * raster, DIGITS)
     signal = shape * np.exp(file.sign * 2j * math.pi * turns) / GAMMA_BAR_1H
-    if shim:
-        signal = signal * _driven(file, shim)
+    if shim and not isinstance(file.drive, str):
+        signal = signal * driven(file.text, shim, file.drive, file.sign)
     samples, edges = cells(signal, t, raster)
     if file.text.version >= (1, 5):
         centre, delay, use = row[4] * 1e-6, row[5], row[10]
@@ -255,19 +240,6 @@ def _rf(file: _File, number: int, shim: int) -> RF:
     centre = min(seconds(centre), float(edges[-1]))
     offsets = (frequency, file.sign * phase_offset)
     return RF(samples, edges, centre, INITIALS.get(use, "other"), seconds(delay * 1e-6), *offsets)
-
-
-def _driven(file: _File, shim: int) -> complex:
-    """What a pulse is multiplied by where its channels drive spins together."""
-    weights = np.asarray(file.text.row("RF_SHIMS", shim))
-    if file.drive is None:
-        allowed = f"drive=({weights.size} numbers), the field of each channel relative to nominal"
-        raise ValueError(f"an RF shim of {weights.size} channels needs {allowed}")
-    if file.drive.shape != weights.shape:
-        raise ValueError(f"drive: shape {file.drive.shape}; {weights.shape} is allowed")
-    # A conjugated phase is that of pulses, and channels add as in the file.
-    total = np.sum(weights * file.drive)
-    return complex(np.conj(total) if file.sign < 0 else total)
 
 
 def _gradient(file: _File, number: int, before: float, goes_on: bool) -> Gradient | None:

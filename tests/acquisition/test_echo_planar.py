@@ -180,6 +180,15 @@ def test_an_acceleration_is_described_where_there_is_one(scan):
     assert instantiate(describe(plain), "system") == plain
 
 
+def test_every_other_line_of_a_matrix_of_128_fits_the_echo_times():
+    words = ["sequence.matrix=128", "sequence.dwell=5e-6"]
+    with pytest.raises(ConfigError, match=r"centre_time=0.088: at least 0.11"):
+        load_system("oled", words)
+    system = load_system("oled", [*words, "sequence.acceleration=2"])
+    assert (system.matrix, len(system.played.lines.ky)) == (128, 64)
+    np.testing.assert_allclose(system.shot.TE, [0.11, 0.082, 0.052, 0.022], atol=1e-3)
+
+
 BROKEN = {
     "shot: none": lambda raw: {"shot": None},
     "reference: float64": lambda raw: {"reference": np.ones((COILS, 3, 64))},

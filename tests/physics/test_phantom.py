@@ -15,7 +15,7 @@ from scipy.linalg import expm
 from ipads_stream.core.constants import GAMMA_1H, GAMMA_BAR_1H
 from ipads_stream.physics import bloch
 from ipads_stream.physics.bloch.phantom import Phantom, from_maps
-from ipads_stream.physics.waveforms import Waveforms
+from ipads_stream.physics.waveforms import Pulse, Waveforms
 
 PLACES = np.zeros((4, 3))
 
@@ -163,13 +163,14 @@ def test_waveforms_that_are_lists_are_refused(name, as_installed):
 
 
 def _integrated(waveforms, position, df, T1, T2, d):
-    """M+ at each sample, by exponentials of the matrix of the Bloch equation, pulses times d."""
+    """M+ at each sample, by exponentials of the Bloch equation's matrix; d: (steps, spins)."""
     read = []
-    for r, f, turned in zip(position, df, d, strict=True):
+    for r, f, turned in zip(position, df, d.T, strict=True):
         state, samples = np.array([0.0, 0.0, 1.0, 1.0]), []
-        steps = zip(waveforms.b1, waveforms.gradient, waveforms.dt, waveforms.sampled, strict=True)
+        played = turned * waveforms.b1
+        steps = zip(played, waveforms.gradient, waveforms.dt, waveforms.sampled, strict=True)
         for b1, G, dt, is_sampled in steps:
-            x, y = GAMMA_1H * (b1 * turned).real, GAMMA_1H * (b1 * turned).imag
+            x, y = GAMMA_1H * b1.real, GAMMA_1H * b1.imag
             z = GAMMA_1H * float(G @ r) + 2 * math.pi * f
             rates = [[-1 / T2, z, -y, 0], [-z, -1 / T2, x, 0], [y, -x, -1 / T1, 1 / T1], [0] * 4]
             state = expm(np.array(rates) * dt) @ state
@@ -196,7 +197,7 @@ def test_a_shim_of_several_channels_is_what_each_spin_sees(as_installed):
     fields[:, 4] = 0  # where no channel reaches, nothing happens
     one = Phantom(position, df=df, T1=0.8, T2=0.06)
     two = dataclasses.replace(one, sensitivity=sensitivity)
-    M = _integrated(waveforms, position, df, 0.8, 0.06, shim @ fields)
+    M = _integrated(waveforms, position, df, 0.8, 0.06, np.tile(shim @ fields, (steps, 1)))
     expected = [(one, np.ones((1, count)) @ M), (two, sensitivity @ M)]
     for phantom, truth in expected:
         found = bloch.signal(waveforms, phantom.driven(fields, shim))
@@ -204,3 +205,51 @@ def test_a_shim_of_several_channels_is_what_each_spin_sees(as_installed):
     assert np.abs(expected[0][1]).max() > 0.1
     with pytest.raises(ValueError, match=r"shim \(2,\): .*channels"):
         one.driven(fields, shim[:2])
+
+
+@pytest.mark.parametrize("frame", [0.0, 900.0])
+def test_shims_that_differ_from_pulse_to_pulse(as_installed, frame):
+    rng = np.random.default_rng(3)
+    count, channels, steps = 4, 3, 12
+    t = 4e-4 * np.arange(steps)
+    b1 = np.where(np.arange(steps) % 6 < 3, 4e-6, 0) + 0j
+    waveforms = Waveforms(
+        b1=b1,
+        gradient=0.01 * rng.normal(size=(steps, 3)),
+        dt=np.full(steps, 4e-4),
+        sampled=np.arange(steps) % 6 > 3,
+        receiver=np.zeros(4),
+        pulses=(Pulse(0, 3, 6e-4, "excitation"), Pulse(6, 9, 3e-3, "refocusing", frame)),
+    )
+    position, df = 0.02 * rng.normal(size=(count, 3)), rng.uniform(-50, 50, count)
+    fields = rng.normal(size=(channels, count, 2)) @ [1, 1j]
+    fields[:, 3] = 0
+    shims = rng.normal(size=(2, channels, 2)) @ [1, 1j]
+    phantom = Phantom(position, df=df, B1=0.9, T1=0.8, T2=0.06).driven(fields, shims)
+    d = np.repeat(shims @ fields, 6, axis=0)
+    # Steps of a pulse in a frame, cut so finely that its phase hardly turns in one: by 0.04.
+    finer = 60
+    cut = Waveforms(
+        b1=np.repeat(b1, finer),
+        gradient=np.repeat(waveforms.gradient, finer, axis=0),
+        dt=np.full(steps * finer, 4e-4 / finer),
+        sampled=(
+            np.repeat(waveforms.sampled, finer) & (np.arange(steps * finer) % finer == finer - 1)
+        ),
+        receiver=np.zeros(4),
+    )
+    since = np.clip(4e-4 / finer * (np.arange(steps * finer) + 0.5) - t[6], 0, None)
+    turned = np.exp(-2j * math.pi * frame * since)[:, None]
+    if frame:
+        M = _integrated(cut, position, df, 0.8, 0.06, 0.9 * np.repeat(d, finer, axis=0) * turned)
+    else:
+        M = _integrated(waveforms, position, df, 0.8, 0.06, 0.9 * d)
+    truth, near = M.sum(axis=0), 2e-3 if frame else 1e-5
+    for simulate in (bloch.signal, bloch.signal_formula):
+        found = simulate(waveforms, phantom)
+        np.testing.assert_allclose(found, truth, atol=near * np.abs(truth).max())
+    read = bloch.magnetisation(waveforms, phantom)  # at the first sample of either readout
+    np.testing.assert_allclose(read[1, :, 0] + 1j * read[1, :, 1], M[:, 2], atol=near)
+    one = dataclasses.replace(phantom, drive=phantom.drive[:1])
+    with pytest.raises(ValueError, match=r"drive: 1 pulses; 2, as the sequence has"):
+        bloch.signal(waveforms, one)

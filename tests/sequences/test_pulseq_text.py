@@ -19,6 +19,7 @@ from ipads_stream.sequences import (
     Scanner,
     Sequence,
     read_pulseq,
+    read_shims,
     write_pulseq,
 )
 
@@ -253,6 +254,18 @@ def test_shims_are_summed_over_the_drive_of_the_channels(tmp_path):
     np.testing.assert_allclose(shimmed.rf.samples, np.conj(factor) * plain.rf.samples)
     with pytest.raises(ValueError, match=r"drive: shape \(3,\); \(2,\) is allowed"):
         read_pulseq(path, drive=np.ones(3))
+    kept, plain = read_pulseq(path, drive="spins").blocks
+    np.testing.assert_array_equal(kept.rf.samples, plain.rf.samples)
+    shims = read_shims(path, default=(1, 0))
+    written = [[0.5 * np.exp(0.3j), 0.25 * np.exp(-1.2j)], [1, 0]]
+    np.testing.assert_allclose(shims, np.conj(written))
+    np.testing.assert_allclose(read_shims(path, default=(1, 0), conjugate=False), written)
+    with pytest.raises(ValueError, match=r"block 2: no RF shim: default="):
+        read_shims(path)
+    with pytest.raises(ValueError, match=r"of \[1, 2\] channels"):
+        read_shims(path, default=[1])
+    with pytest.raises(ValueError, match="'spins' or one number"):
+        read_pulseq(path, drive="all")
 
 
 def test_phases_are_conjugated_unless_they_are_to_be_as_written(tmp_path):

@@ -140,7 +140,7 @@ def _replicated(phantom: Phantom, count: int, **by_member: Any) -> Phantom:
         x = xp.broadcast_to(x, (*x.shape[:-2], spins, count))
         return xp.reshape(x, (*x.shape[:-2], spins * count))
 
-    changes = {name: getattr(phantom, name) for name in (*TISSUE, "sensitivity")}
+    changes = {name: getattr(phantom, name) for name in (*TISSUE, "sensitivity", "drive")}
     for name, x in changes.items():
         if hasattr(x, "shape") and x.ndim and x.shape[-1] == spins:
             changes[name] = joined(x[..., None])

@@ -34,6 +34,7 @@ class Phantom(Shown):
         D: diffusion coefficient, m^2/s.
         sensitivity: of the receiving coils, complex, (*batch, coils, N); None: one coil of 1.
         voxel: edges of the box that every spin stands for, m, three numbers; None: points.
+        drive: what each of P pulses is multiplied by at a spin, complex, (*batch, P, N); None: 1.
 
     Raises:
         TypeError: a field is a list, or arrays are of several libraries.
@@ -51,41 +52,45 @@ class Phantom(Shown):
     D: Any = 0.0
     sensitivity: Complex[Any, "*coil_batch coils N"] | None = None
     voxel: Any = None
+    drive: Complex[Any, "*places P N"] | None = None
 
     def __post_init__(self) -> None:
-        fields = {name: getattr(self, name) for name in ("position", "sensitivity", *TISSUE)}
+        names = ("position", "sensitivity", "drive", *TISSUE)
+        fields = {name: getattr(self, name) for name in names}
         checks.check_arrays(fields, numbers=TISSUE)
         checks.check_one_library(fields)
         _ = self.batch  # raises where shapes do not fit
         checks.check_values({**fields, "voxel": self.voxel})
 
     def driven(
-        self, fields: Complex[Any, "*places channels N"], shim: Complex[Any, " channels"]
+        self, fields: Complex[Any, "*places channels N"], shim: Complex[Any, "*P channels"]
     ) -> Phantom:
-        """The phantom as a static RF shim of several transmit channels drives it.
+        """The phantom as several transmit channels drive it, by one RF shim or one of each pulse.
 
         With d_n = sum_c s_c b_cn pulses act at spin n as B1_n |d_n|, in a frame turned by arg d_n.
         From equilibrium on, which no turn changes, that frame shows only in what coils receive:
-        sensitivity_n d_n / |d_n|, of one coil where there was none. Exact for one shim of all
-        pulses.
+        sensitivity_n d_n / |d_n|, of one coil where there was none. With a shim of each pulse
+        spins are turned there and back at each; bloch.signal and bloch.magnetisation do so.
 
         Args:
             fields: b, of each channel relative to nominal, complex, (*batch, channels, N).
-            shim: s, of each channel. Both are in the phases of the pulses: conjugated with a Pulseq
-                file whose phases are.
+            shim: s, of each channel, or of each pulse and channel. Both are in the phases of the
+                pulses: conjugated with a Pulseq file whose phases are.
 
         Raises:
             ValueError: shapes that do not fit, or numbers that are not finite.
 
         Source: Grissom et al., Magn Reson Med 56, 620 (2006), parallel excitation.
         """
-        if fields.ndim < 2 or fields.shape[-2] != len(shim):
-            given = f"fields {tuple(fields.shape)}, shim ({len(shim)},)"
-            raise ValueError(f"{given}: (*batch, channels, N) and (channels,) are allowed")
+        size = tuple(np.shape(shim))
+        if fields.ndim < 2 or len(size) not in (1, 2) or fields.shape[-2] != size[-1]:
+            given = f"fields {tuple(fields.shape)}, shim {size}"
+            raise ValueError(f"{given}: (*batch, channels, N) and ([pulses,] channels) are allowed")
         xp = namespace(fields)
+        if len(size) == 2:
+            return replace(self, drive=xp.matmul(xp.asarray(shim, dtype=fields.dtype), fields))
         total = xp.sum(xp.asarray(shim)[:, None] * fields, axis=-2)
-        size = xp.abs(total)
-        turn = xp.where(size > 0, total / xp.where(size > 0, size, 1.0), xp.ones_like(total))
+        size, turn = polar(total)
         coils = 1.0 if self.sensitivity is None else self.sensitivity
         return replace(self, B1=self.B1 * size, sensitivity=coils * turn[..., None, :])
 
@@ -110,13 +115,14 @@ class Phantom(Shown):
         if len(shape) < 2 or shape[-1] != 3:
             raise ValueError(f"position: shape {shape}; (*batch, N, 3) is allowed")
         N, batch = shape[-2], shape[:-2]
-        for name, least in (*((x, 1) for x in TISSUE), ("sensitivity", 2)):
+        for name, least in (*((x, 1) for x in TISSUE), ("sensitivity", 2), ("drive", 2)):
             x = getattr(self, name)
             size = tuple(getattr(x, "shape", ()))
             if x is None or (name in TISSUE and not size):
                 continue
             if len(size) < least or size[-1] not in (N, 1 if least == 1 else N):
-                axes = "*batch, N" if least == 1 else "*batch, coils, N"
+                rows = {"sensitivity": "coils, ", "drive": "pulses, "}.get(name, "")
+                axes = f"*batch, {rows}N"
                 raise ValueError(f"{name}: shape {size}; ({axes}) with N = {N} is allowed")
             outer = size[:-least]
             try:
@@ -126,6 +132,14 @@ class Phantom(Shown):
         if self.voxel is not None:
             checks.check_shape("voxel", self.voxel, (3,))
         return batch
+
+
+def polar(x: Complex[Any, "..."]) -> tuple[Any, Any]:
+    """Magnitude, and the number of that phase and length 1, which is 1 where x is 0."""
+    xp = namespace(x)
+    size = xp.abs(x)
+    some = size > 0
+    return size, xp.where(some, x / xp.where(some, size, 1.0), xp.ones_like(x))
 
 
 def from_maps(

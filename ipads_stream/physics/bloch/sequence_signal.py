@@ -26,7 +26,7 @@ from ipads_stream.physics.bloch.dephasing import dephased
 from ipads_stream.physics.bloch.evolution import evolve, play
 from ipads_stream.physics.bloch.kernels import readout as lanes
 from ipads_stream.physics.bloch.on_gpu import by_lines, lines_of
-from ipads_stream.physics.bloch.phantom import Phantom
+from ipads_stream.physics.bloch.phantom import Phantom, polar
 from ipads_stream.physics.bloch.readout_lines import Lines, cut
 from ipads_stream.physics.dispatch import dispatched
 from ipads_stream.physics.motion import paths as motions
@@ -215,6 +215,10 @@ class _Spins:
         coils = 1 if s is None else s.shape[-2]
         self.sensitivity = xp.empty((self.shape[0], coils, N), dtype=self.complex)
         xp.reshape(self.sensitivity, (*batch, coils, N))[...] = 1 if s is None else s
+        self.drive: Any = None
+        if p.drive is not None:
+            wide = xp.broadcast_to(p.drive, (*batch, *p.drive.shape[-2:]))
+            self.drive = xp.reshape(wide, (-1, *p.drive.shape[-2:])).astype(xp.complex128)
         self.seen: dict[bytes, Lines] = {}
         self.growth = 0.0
         if not is_numpy(like):
@@ -247,23 +251,38 @@ class _Spins:
     def advance(self, first: int, stop: int) -> None:
         if stop == first or not self.M.shape[0]:
             return
-        for begin, end, frame, since in formula.framed(self.waveforms, first, stop):
+        apart = self.drive is not None
+        for begin, end, frame, since, pulse in formula.framed(self.waveforms, first, stop, apart):
             steps = self.steps[begin:end]
+            if apart and pulse >= 0:
+                size, turn = (self.xp.reshape(x, (-1,)) for x in polar(self.drive[:, pulse]))
+                nominal = self.spins[4] + 0
+                self.spins[4] *= size
+                self._rotate(turn.real, -turn.imag)
             if not frame:
                 play(steps, self.spins, self.tolerance, self.M)
-                continue
-            # In the frame spins are off resonance by so much less.
-            self._turn(frame * since)
-            self.spins[3] += math.pi * frame
-            play(steps, self.spins, self.tolerance, self.M)
-            self.spins[3] -= math.pi * frame
-            self._turn(-frame * (since + float(steps[:, 5].sum())))
+            else:
+                self._play_framed(steps, frame, since)
+            if apart and pulse >= 0:
+                self._rotate(turn.real, turn.imag)
+                self.spins[4] = nominal
+
+    def _play_framed(self, steps: np.ndarray, frame: float, since: float) -> None:
+        # In the frame spins are off resonance by so much less.
+        self._turn(frame * since)
+        self.spins[3] += math.pi * frame
+        play(steps, self.spins, self.tolerance, self.M)
+        self.spins[3] -= math.pi * frame
+        self._turn(-frame * (since + float(steps[:, 5].sum())))
 
     def _turn(self, turns: float) -> None:
         angle = 2 * math.pi * math.fmod(turns, 1.0)
+        self._rotate(math.cos(angle), math.sin(angle))
+
+    def _rotate(self, cos: Any, sin: Any) -> None:
         x, y = self.M[:, 0] + 0, self.M[:, 1] + 0
-        self.M[:, 0] = math.cos(angle) * x - math.sin(angle) * y
-        self.M[:, 1] = math.sin(angle) * x + math.cos(angle) * y
+        self.M[:, 0] = cos * x - sin * y
+        self.M[:, 1] = sin * x + cos * y
 
     def read(self, begin: int, ks: np.ndarray, sample: int) -> Any:
         # What the phase and the decay of M+ are linear in: half angles become turns; that by df is

@@ -20,7 +20,7 @@ from ipads_stream.physics.bloch.arguments import SPINS
 from ipads_stream.physics.bloch.dephasing import box_response
 from ipads_stream.physics.bloch.evolution import evolve_formula
 from ipads_stream.physics.bloch.pathway import along
-from ipads_stream.physics.bloch.phantom import TISSUE, Phantom
+from ipads_stream.physics.bloch.phantom import TISSUE, Phantom, polar
 from ipads_stream.physics.motion import paths as motions
 from ipads_stream.physics.waveforms import Waveforms
 
@@ -103,6 +103,9 @@ def course_of(sequence: Any, phantom: Phantom, M: Any, motion: motions.Motion | 
     N = phantom.num_spins
     if M is not None and tuple(M.shape[-2:]) != (N, 3):
         raise ValueError(f"M: shape {tuple(M.shape)}; (*batch, N, 3) with N = {N} is allowed")
+    if phantom.drive is not None and phantom.drive.shape[-2] != len(waveforms.pulses):
+        allowed = f"{len(waveforms.pulses)}, as the sequence has, are allowed"
+        raise ValueError(f"drive: {phantom.drive.shape[-2]} pulses; {allowed}")
     if motion is None:
         ends = np.array([0, waveforms.b1.shape[0]])
         parts = motions.Segments(waveforms, ends, np.zeros(2))
@@ -211,18 +214,28 @@ def readouts(parts: motions.Segments) -> Iterator[list[tuple[int, Int[np.ndarray
         yield [(int(max(last[k[0]], first)), k) for k in np.split(ks, ends) if len(k)]
 
 
-def framed(waveforms: Waveforms, first: int, stop: int) -> Iterator[tuple[int, int, float, float]]:
-    """Steps first ... stop - 1 by their frame: first, stop, Hz, and s since it began to turn."""
-    for pulse in waveforms.pulses:
+class Stretch(NamedTuple):
+    """Steps first ... stop - 1 in a frame: Hz, s since it began to turn, number of the pulse."""
+
+    first: int
+    stop: int
+    frame: float = 0.0
+    since: float = 0.0
+    pulse: int = -1
+
+
+def framed(waveforms: Waveforms, first: int, stop: int, apart: bool = False) -> Iterator[Stretch]:
+    """Steps first ... stop - 1 by their frame, and where pulses are to stand apart by pulse."""
+    for number, pulse in enumerate(waveforms.pulses):
         begin, end = max(pulse.first, first), min(pulse.stop, stop)
-        if pulse.frame and begin < end:
+        if (pulse.frame or apart) and begin < end:
             if first < begin:
-                yield first, begin, 0.0, 0.0
-            dt = numbers_of("dt", waveforms.dt[pulse.first : begin])
-            yield begin, end, pulse.frame, float(np.sum(dt))
+                yield Stretch(first, begin)
+            dt = numbers_of("dt", waveforms.dt[pulse.first : begin]) if pulse.frame else 0.0
+            yield Stretch(begin, end, pulse.frame, float(np.sum(dt)), number)
             first = end
     if first < stop:
-        yield first, stop, 0.0, 0.0
+        yield Stretch(first, stop)
 
 
 class Spins:
@@ -248,6 +261,11 @@ class Spins:
             s = xp.broadcast_to(xp.astype(s, xp.complex128), (*course.batch, *s.shape[-2:]))
             s = xp.reshape(s, (-1, *s.shape[-2:]))
         self.sensitivity = s
+        d = phantom.drive
+        if d is not None:
+            d = xp.broadcast_to(xp.astype(d, xp.complex128), (*course.batch, *d.shape[-2:]))
+            d = xp.reshape(d, (-1, *d.shape[-2:]))
+        self.drive: Any = d
         self.M = xp.stack((0 * M0, 0 * M0, M0), axis=-1) if M is None else self._flat(M, 3)
         # Played on their own: RF, and steps of 0 s, in which no gradient has a mean.
         self.alone = with_rf(waveforms)
@@ -273,11 +291,21 @@ class Spins:
         self.r = self._flat(place, 3)
 
     def advance(self, first: int, stop: int) -> None:
-        for begin, end, frame, since in framed(self.waveforms, first, stop):
+        apart = self.drive is not None
+        for begin, end, frame, since, pulse in framed(self.waveforms, first, stop, apart):
+            size, turn = (None, None) if pulse < 0 or not apart else polar(self.drive[:, pulse])
             self._turn(frame * since)
-            self._play(begin, end, frame)
+            self._turn_each(turn, -1)
+            self._play(begin, end, frame, size)
+            self._turn_each(turn, 1)
             passed = numbers_of("dt", self.waveforms.dt[begin:end])
             self._turn(-frame * (since + float(np.sum(passed))))
+
+    def _turn_each(self, turn: Any, way: int) -> None:
+        if turn is not None:
+            c, s = (self.xp.reshape(x, (-1,)) for x in (self.xp.real(turn), self.xp.imag(turn)))
+            x, y, z = (self.M[:, i] for i in range(3))
+            self.M = self.xp.stack((c * x - way * s * y, way * s * x + c * y, z), axis=-1)
 
     def _turn(self, turns: float) -> None:
         if turns:
@@ -285,7 +313,7 @@ class Spins:
             c, s, (x, y, z) = math.cos(angle), math.sin(angle), (self.M[:, i] for i in range(3))
             self.M = self.xp.stack((c * x - s * y, s * x + c * y, z), axis=-1)
 
-    def _play(self, first: int, stop: int, frame: float) -> None:
+    def _play(self, first: int, stop: int, frame: float, size: Any) -> None:
         xp, alone = self.xp, self.alone[first:stop]
         begins = np.flatnonzero(np.concatenate(([True], alone[1:] | alone[:-1])))
         ends = np.append(begins[1:], len(alone)) + first
@@ -298,6 +326,8 @@ class Spins:
         spins = {name: self.tissue[name] for name in SPINS[1:]} | {"position": self.r}
         if frame:  # in which spins are off resonance by so much less
             spins["df"] = spins["df"] - frame
+        if size is not None:
+            spins["B1"] = spins["B1"] * xp.reshape(size, (-1,))
         self.M = self.evolve(self.M, b1, gradient, dt, **spins, tolerance=self.tolerance)
 
     def read(self, begin: int, ks: np.ndarray, sample: int) -> Any:
