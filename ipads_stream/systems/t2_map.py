@@ -5,7 +5,7 @@ Resonance in Medicine 34, 910 (1995), the noise of magnitudes. Ranges, network a
 of this project (conf/system/t2_map.yaml).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -25,5 +25,6 @@ class T2Map(EchoTrain):
     estimated: ClassVar[Mapping[str, Mapping[str, str]]] = {
         "T2": {"unit": "ms", "scale": "log", "bids": "T2map"}
     }
+    series: ClassVar[Sequence[str]] = ("MESE",)
 
     T2: Distribution = parameter(quantity="time", within=(1e-4, 10.0))

@@ -1,8 +1,8 @@
 """Supervised training with Muon on the hidden matrices of a network, Adam on all else.
 
 Source: Jordan et al., Muon: an optimizer for hidden layers in neural networks, 2024; Liu et al.,
-Muon is scalable for LLM training, arXiv 2502.16982 (2025). The optimizer is torch.optim.Muon but for
-the precision: its bfloat16 takes ten times as long on processors that have no units for it.
+Muon is scalable for LLM training, arXiv 2502.16982 (2025). It is torch.optim.Muon but for
+the precision: its bfloat16 takes ten times as long on processors without units for it.
 """
 
 import math

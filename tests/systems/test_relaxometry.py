@@ -93,7 +93,7 @@ def test_protocols_that_were_not_trained_are_refused():
     inputs = system.measured(images, TE)
     assert inputs["mask"].sum() == 2 * 3 * 8
     cases = [
-        (images[..., :2], TE[:2], "3 to 32 echoes"),
+        (images[..., :2], TE[:2], "3 to 32 images"),
         (images, 0.1 * TE, "first echo of 0.001 s.*0.005 to 0.03 s, the range of the training"),
         (images, 0.02 + 0.1 * TE, "spacing of 0.001 s.*range of the training"),
         (images, TE**2 / 0.01, "equally spaced"),
@@ -104,6 +104,23 @@ def test_protocols_that_were_not_trained_are_refused():
     for values, axis, message in cases:
         with pytest.raises(ConfigError, match=message):
             system.measured(values, axis)
+
+
+def test_flip_angles_that_were_not_trained_are_refused():
+    system = load_system("t1_map")
+    flip, TR = np.radians([3.0, 8.0, 20.0]), np.full(3, 0.01)
+    images = np.ones((2, 2, 3))
+    assert system.measured(images, np.stack([flip, TR]))["mask"].sum() == 12
+    cases = [
+        (np.stack([flip, 10 * TR]), "repetition time of 0.1 s"),
+        (np.stack([flip, TR * [1, 1, 2]]), "one for all images"),
+        (np.stack([flip + 0.1, TR]), "smallest flip angle"),
+        (np.stack([2 * flip, TR]), "smallest flip angle|largest flip angle"),
+        (flip, "RepetitionTimeExcitation"),
+    ]
+    for axis, message in cases:
+        with pytest.raises(ConfigError, match=message):
+            system.measured(images, axis)
 
 
 def test_the_noise_of_images_is_that_of_their_background():
