@@ -7,6 +7,7 @@ from typing import Any
 
 import kernel_tables
 import method_tables
+import posterior_tables
 import rate_tables
 import signal_tables
 import study_tables
@@ -51,6 +52,7 @@ def pages() -> dict[str, str]:
         "cosy": signal_tables.cosy(),
         "baselines": method_tables.baselines(),
         "cleaner": method_tables.cleaner(),
+        "posteriors": posterior_tables.posteriors(),
         "stored_sets": stored_sets(),
         "generation": generation(),
         "kernels": kernel_tables.kernels(),
@@ -118,6 +120,7 @@ def _title(name: str) -> str:
               "cosy": "Low cross peaks beside a tall diagonal",
               "baselines": "Classical methods beside public implementations",
               "cleaner": "Data cleaner than the training's",
+              "posteriors": "Posteriors of relaxation times beside exact ones",
               "stored_sets": "Does an endless stream beat a stored set?",
               "generation": "Rates of generation, simulation and training",
               "kernels": "What the compiler makes of the CUDA texts",

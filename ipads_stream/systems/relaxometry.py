@@ -292,6 +292,13 @@ def numbered(count: Any, drawn: Distribution) -> tuple[Any, Any]:
     return number, number < count[:, None] - 0.5
 
 
+def between(xp: Any, low: Any, high: Any, count: Any, power: Any, number: Any, mask: Any) -> Any:
+    """low + (high - low) (n / (N - 1))^p of the images n = 0 ... N - 1, ``high`` of others."""
+    share = number / (count - 1)
+    share = xp.where(share > 0, share, 1e-9)  # whose power has a slope
+    return xp.where(mask, low + (high - low) * share**power, high)
+
+
 @fused
 def _present(xp: Any, values: Any, mask: Any) -> Any:
     """Values of the images that there are, 0 of others."""

@@ -17,7 +17,7 @@ from ipads_stream.core.sample import Arrays
 from ipads_stream.distributions import Distribution, parameter
 from ipads_stream.physics.closed_forms.steady_states import spoiled_gradient_echo
 from ipads_stream.systems.base import Axis
-from ipads_stream.systems.relaxometry import MOST, Relaxometry, check_within, numbered
+from ipads_stream.systems.relaxometry import MOST, Relaxometry, between, check_within, numbered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +103,5 @@ def _angles(
     xp: Any, low: Any, high: Any, count: Any, power: Any, B1: Any, TR: Any, number: Any, mask: Any
 ) -> tuple[Any, Any]:
     """Flip angles, the largest where there is no image, and TR of each."""
-    nominal = low + (high - low) * (number / (count - 1)) ** power
-    nominal = xp.where(mask, nominal, high)
+    nominal = between(xp, low, high, count, power, number, mask)
     return B1 * nominal, TR + 0 * nominal
