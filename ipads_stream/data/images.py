@@ -68,10 +68,10 @@ def read_images(path: Path) -> Images:
         _check_alike(file, echo, affine, files[0], values[0], affines[0])
         if len(files) > 1 and echo.shape[-1] != 1:
             raise ConfigError(
-                "data", f"{file.name} of shape {echo.shape}", "one image in each of a series"
+                "data", f"{file.name} of shape {echo.shape}", "one image per echo"
             )
     if len(set(notes)) > 1:
-        raise ConfigError("data", "; ".join(sorted(set(notes))), "images of one kind and unit")
+        raise ConfigError("data", "; ".join(sorted(set(notes))), "echoes of one kind and unit")
     together = np.concatenate(values, axis=-1)
     told = [notes[0]] if notes[0] else []
     undefined = np.isnan(together)
