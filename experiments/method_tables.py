@@ -69,7 +69,7 @@ scale, else in SI. Without the limit: the network is given clean data as they ar
 Systems whose rows have no limit are trained to practically no noise: 1e-4 ppm of fields of some
 0.1 ppm, or a signal-to-noise ratio of 20,000. That of `deepspio` changes nothing in a training as
 short as this, whose error is not noise. Systems that are not listed have not been run; all but
-`t1_map`, `t2_map` and `t2star_map`, which estimate the signal-to-noise ratio itself, are held to it
+the relaxation times, which estimate the signal-to-noise ratio itself, are held to it
 by `tests/contracts/test_noise_contract.py`, with networks of few steps.
 """
 

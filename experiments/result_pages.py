@@ -8,6 +8,7 @@ from typing import Any
 import diagnosis_tables
 import kernel_tables
 import method_tables
+import posterior_tables
 import rate_tables
 import signal_tables
 import study_tables
@@ -53,6 +54,7 @@ def pages() -> dict[str, str]:
         "baselines": method_tables.baselines(),
         "cleaner": method_tables.cleaner(),
         "diagnoses": diagnosis_tables.diagnoses(),
+        "posteriors": posterior_tables.posteriors(),
         "stored_sets": stored_sets(),
         "generation": generation(),
         "kernels": kernel_tables.kernels(),
@@ -121,6 +123,7 @@ def _title(name: str) -> str:
               "baselines": "Classical methods beside public implementations",
               "cleaner": "Data cleaner than the training's",
               "diagnoses": "What explains that data are not what was simulated",
+              "posteriors": "Posteriors of relaxation times beside exact ones",
               "stored_sets": "Does an endless stream beat a stored set?",
               "generation": "Rates of generation, simulation and training",
               "kernels": "What the compiler makes of the CUDA texts",

@@ -1,4 +1,4 @@
-"""The noise of measured images: of what lies outside the body, of what no decay explains, or of
+"""The noise of measured images: of what lies outside the body, of what no signal explains, or of
 what two measurements of the same do not share."""
 
 import numpy as np
@@ -7,6 +7,7 @@ from scipy.special import gammaincinv
 
 LEAST = 200  # voxels of a background
 LEVELS = 40  # numbers of voxels that are tried
+MANY = 20_000  # voxels, of which the noise that no curve explains is found
 CLOSE = 0.05  # relative difference of two estimates of one noise
 SHARES = (0.1, 0.25, 0.5, 0.75, 0.9)  # of the values, below which quantiles are compared
 
@@ -40,26 +41,29 @@ def background(signals: Float[np.ndarray, "V E"], coils: int = 1) -> float | Non
 
 
 def residual(
-    signals: Float[np.ndarray, "V E"], TE: Float[np.ndarray, " E"], T2: tuple[float, float]
+    signals: Float[np.ndarray, "V E"], curves: Float[np.ndarray, "K E"], unknowns: int = 2
 ) -> float:
-    """Median over voxels of the noise that the best of many decays exp(-TE / T2) leaves.
+    """The noise that the best of many curves, each times a number, leaves: its median over voxels
+    beside that of chi-square.
 
     Args:
-        signals: any unit; voxels of less than a tenth of the largest are left out.
-        TE: s.
-        T2: range of the decays, s.
+        signals: any unit; voxels of less than a tenth of the largest are left out, and of many
+            some are taken, evenly.
+        curves: noise-free signals in any unit.
+        unknowns: what a curve takes from the degrees of freedom.
     """
     rows = np.asarray(signals, np.float64)
     norm = np.linalg.norm(rows, axis=1)
     rows = rows[norm > 0.1 * norm.max(initial=0.0)]
-    decays = np.exp(-TE / np.geomspace(*T2, 400)[:, None])
-    decays /= np.linalg.norm(decays, axis=1, keepdims=True)
     if not len(rows):
         return 1.0
-    explained = np.max(rows @ decays.T, axis=1)
+    rows = rows[:: -(-len(rows) // MANY)]
+    curves = curves / np.linalg.norm(curves, axis=1, keepdims=True)
+    explained = np.max(rows @ curves.T, axis=1)
     left = np.maximum(np.sum(rows * rows, axis=1) - explained**2, 0.0)
-    left /= 2 * gammaincinv(max(len(TE) - 2, 1) / 2, 0.5)  # median of chi-square
-    return float(max(np.sqrt(np.median(left)), 1e-6 * norm.max()))
+    freedom = max(rows.shape[1] - unknowns, 1)
+    middle = 2 * gammaincinv(freedom / 2, 0.5)  # of chi-square
+    return float(max(np.sqrt(np.median(left) / middle), 1e-6 * norm.max()))
 
 
 def of_repeats(one: Float[np.ndarray, "..."], other: Float[np.ndarray, "..."]) -> float:

@@ -1,8 +1,9 @@
 """Measured images: NIfTI or NumPy files, with a JSON sidecar for their last axis.
 
-BIDS keeps echoes, flip angles and parts in separate files: ``echo-1`` or ``flip-1`` in a name
-stands for all beside it, ``part-mag`` for magnitude and phase together, ``part-real`` for real and
-imaginary part. In NIfTI the first three axes are space; in NumPy files all but the last are.
+BIDS keeps echoes and parts in separate files: ``echo-1`` in a name stands for all echoes beside it,
+where there is none ``flip-1`` for all flip angles, or ``inv-1`` for all inversions; ``part-mag``
+for magnitude and phase together, ``part-real`` for real and imaginary part. In NIfTI
+the first three axes are space; in NumPy files all but the last are.
 
 Source: BIDS specification 1.10, magnetic resonance imaging and quantitative MRI.
 """
@@ -22,6 +23,7 @@ from ipads_stream.data.raw import read_npy
 
 SUFFIXES = (".nii.gz", ".nii", ".npy")
 ALLOWED = f"images in a file {', '.join(SUFFIXES)}"
+NUMBERED = ("echo", "flip", "inv")  # entities of BIDS, of which the first in a name counts
 PARTS = (("mag", "phase"), ("real", "imag"))
 SCANNER, ALIGNED = 1, 2  # codes of NIfTI's forms; what others lead to does not know where B0 is
 MM = {"meter": 1e3, "mm": 1.0, "micron": 1e-3}
@@ -60,7 +62,7 @@ def read_images(path: Path) -> Images:
     Raises:
         ConfigError: under the key ``data``: not such a file, or files that do not belong together.
     """
-    files = _echoes(path)
+    files = series_of(path)
     values, headers, affines, sidecars, notes = zip(*map(_whole, files), strict=True)
     for file, echo, affine in zip(files, values, affines, strict=True):
         _check_alike(file, echo, affine, files[0], values[0], affines[0])
@@ -97,15 +99,16 @@ def stem_of(path: Path) -> str:
     raise ConfigError("data", str(path), ALLOWED)
 
 
-def _echoes(path: Path) -> list[Path]:
-    """The file, or all echoes or flip angles of its series in their order."""
+def series_of(path: Path) -> list[Path]:
+    """The file, or all of its series, such as all echoes, in their order."""
     stem = stem_of(path)
     if not path.is_file():
         raise ConfigError("data", str(path), f"{ALLOWED} that exists")
-    echo = re.search(r"(?<=_echo-|_flip-)\d+(?=_|$)", stem)
-    if echo is None:
+    found = (re.search(rf"(?<=_{entity}-)\d+(?=_|$)", stem) for entity in NUMBERED)
+    place = next((each for each in found if each), None)
+    if place is None:
         return [path]
-    before, after = (re.escape(part) for part in (stem[: echo.start()], path.name[echo.end() :]))
+    before, after = (re.escape(part) for part in (stem[: place.start()], path.name[place.end() :]))
     matches = (re.fullmatch(rf"{before}(\d+){after}", file.name) for file in path.parent.iterdir())
     numbered = {int(match[1]): path.with_name(match[0]) for match in matches if match}
     return [numbered[number] for number in sorted(numbered)]

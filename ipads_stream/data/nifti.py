@@ -18,13 +18,15 @@ PLACE = ("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "qof
 
 
 def stem_of_results(path: Path, description: str = "") -> str:
-    """Name of a file of results without its ending: that of the data, without echo, flip
-    angle and part.
+    """Name of a file of results without its ending: that of the data, without what
+    BIDS tells the files of a series apart by: echo, flip, inv, part.
 
     ``description`` stands in it as BIDS's ``desc-``.
     """
     stem = path.name.removesuffix(".gz").rpartition(".")[0] or path.name
-    stem = "_".join(part for part in stem.split("_") if not re.match(r"(echo|flip|part)-", part))
+    stem = "_".join(
+        part for part in stem.split("_") if not re.match(r"(echo|flip|inv|part)-", part)
+    )
     return f"{stem}_desc-{re.sub('[^A-Za-z0-9]', '', description)}" if description else stem
 
 

@@ -22,6 +22,7 @@ from ipads_stream.systems.base import Likely
 EDGE = 0.05  # share of a range at either end that counts as its edge
 RARE = 0.01  # p below which a voxel is not what was simulated
 EXCESS = 3.0  # times as many rare voxels as there would be, that are told of
+FEW = 2  # degrees of freedom up to which the verdict says how little it sees
 NOISE = 1.15  # ratio of the noise from which it is told of
 AT_EDGE = 0.25  # share of the voxels at an edge from which it is told of
 
@@ -35,12 +36,14 @@ class Misfit:
         freedom: images less estimated quantities; 0 where there are too few, (B,).
         p: probability of as large a chi2, NaN without freedom, (B,).
         is_at_edge: whether an estimate is within 5 % of the end of its range, (B,).
+        is_noise_fitted: whether the noise is what the model leaves of the same images.
     """
 
     chi2: Float[np.ndarray, " B"]
     freedom: Float[np.ndarray, " B"]
     p: Float[np.ndarray, " B"]
     is_at_edge: np.ndarray
+    is_noise_fitted: bool = False
 
     @property
     def noise_ratio(self) -> float:
@@ -70,13 +73,31 @@ class Misfit:
         if edge > AT_EDGE:
             text = f"{100 * edge:.3g} % of the voxels lie at the edge of what was trained"
             parts.append(f"{text}, or outside of it")
-        return "; ".join(parts) if parts else "the data are what was simulated, as far as they tell"
+        said = parts or ["the data are what was simulated, as far as they tell"]
+        return "; ".join(said + self._worth())
+
+    def _worth(self) -> list[str]:
+        """What chi-square cannot see: a noise found by the fit, and what few images leave open."""
+        said = []
+        if self.is_noise_fitted:
+            text = "the noise is what the model does not explain: neither an underestimated noise"
+            said.append(f"{text} nor a misfit alike in all voxels is seen")
+        known = self.freedom[self.freedom > 0]
+        if len(known) and (freedom := np.median(known)) <= FEW:
+            least = np.sqrt(stats.chi2.isf(RARE, freedom))
+            degrees = "degree" if freedom == 1 else "degrees"
+            text = f"{freedom:g} {degrees} of freedom a voxel: seen is only what the estimates do"
+            said.append(f"{text} not absorb, from {least:.2g} times the noise")
+        return said
 
 
-def misfit(system: Likely, inputs: Arrays, estimates: Arrays) -> Misfit:
+def misfit(
+    system: Likely, inputs: Arrays, estimates: Arrays, is_noise_fitted: bool = False
+) -> Misfit:
     """The misfit of voxels, (B, ...), under the estimates of all quantities, SI, (B,) by name."""
     chi2, samples = system.chi_square(inputs, estimates)
     freedom = np.maximum(samples - len(estimates), 0).astype(float)
     p = np.where(freedom > 0, stats.chi2.sf(chi2, np.maximum(freedom, 1)), np.nan)
     scaled = [x.normalized(estimates[name]) for name, x in system.quantities.items()]
-    return Misfit(chi2, freedom, p, np.any(np.abs(scaled) > 1 - 2 * EDGE, axis=0))
+    is_at_edge = np.any(np.abs(scaled) > 1 - 2 * EDGE, axis=0)
+    return Misfit(chi2, freedom, p, is_at_edge, is_noise_fitted)

@@ -69,6 +69,38 @@ class Measurable(Protocol):
 
 
 @runtime_checkable
+class OverNoise(Protocol):
+    """A system whose inputs are over the noise: its standard deviation in a real channel.
+
+    ``noise`` finds it, in the unit of the images, and says where; ``measured`` takes a known one,
+    too. ``series`` are the suffixes that the images have in BIDS.
+    """
+
+    series: Sequence[str]
+
+    def noise(self, images: np.ndarray, axis: np.ndarray | None) -> tuple[float, str]: ...
+
+    def measured(self, images: np.ndarray, axis: Any, sigma: float | None = None) -> Arrays: ...
+
+
+@runtime_checkable
+class B1Mapped(Protocol):
+    """A system that takes a measured map of B1 over nominal, (B,), kept within the training's."""
+
+    def with_B1(self, inputs: Arrays, B1: np.ndarray) -> Arrays: ...
+
+
+@runtime_checkable
+class SeveralAxes(Protocol):
+    """A system that needs several numbers of each image: its axis is (1 + further, N).
+
+    ``further_axes`` are keys in the sidecar, of which the first that is there counts, and units.
+    """
+
+    further_axes: Sequence[tuple[Sequence[str], str]]
+
+
+@runtime_checkable
 class Reconstructing(Protocol):
     """A system that makes its images of the raw lines of a measured shot (data/raw.py).
 

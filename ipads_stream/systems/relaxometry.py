@@ -31,6 +31,8 @@ from ipads_stream.physics import cramer_rao
 from ipads_stream.systems.base import Axis, ParametricSystem
 
 TYPICAL_SNR = 50.0
+BACKGROUND, UNEXPLAINED = "of the background", "what no signal of the model explains"
+CURVES = 400  # of the model, the best of which leaves the noise
 MOST = 64  # images: products of as many densities keep their digits (acquisition/likelihood.py)
 
 
@@ -62,6 +64,11 @@ class Relaxometry(ParametricSystem):
     @abstractmethod
     def acquisition(self, params: Arrays) -> tuple[Arrays, Any]:
         """The acquisition, (B, N) by the names of ``scales``, of drawn parameters, and its mask."""
+
+    @property
+    @abstractmethod
+    def number(self) -> Distribution:
+        """That of the number of images."""
 
     @abstractmethod
     def relaxation(self, acquired: Arrays, params: Arrays) -> Any:
@@ -141,6 +148,62 @@ class Relaxometry(ParametricSystem):
         tokens = xp.stack(columns, axis=-1)
         return {"signal": measured, **acquired, "mask": mask, "tokens": tokens}
 
+    @abstractmethod
+    def protocol(self, axis: np.ndarray | None) -> Arrays:
+        """How measured images were acquired, (N,) by the names of ``scales``.
+
+        Raises:
+            ConfigError: it is not known, or outside of what was trained.
+        """
+
+    def noise(self, images: np.ndarray, axis: np.ndarray | None) -> tuple[float, str]:
+        """As of :class:`ipads_stream.systems.base.OverNoise`: that of the background, or, where
+        there is none, what no signal of the model explains."""
+        signals = self._signals(images)
+        sigma = background(signals, self.coils) if self.detection == "magnitude" else None
+        if sigma is not None:
+            return sigma, BACKGROUND
+        acquired = {name: x[None] for name, x in self.protocol(axis).items()}
+        unknown = {name: getattr(self, name).support for name in self.quantities if name != "snr"}
+        count = int(CURVES ** (1 / len(unknown)))
+        spaced = [np.geomspace(low, high, count) for low, high in unknown.values()]
+        grid = [x.reshape(-1, 1) for x in np.meshgrid(*spaced)]
+        curves = self.relaxation(acquired, dict(zip(unknown, grid, strict=True)))
+        curves = np.abs(curves) if self.detection == "magnitude" else curves
+        return residual(signals, curves, len(self.quantities)), UNEXPLAINED
+
+    def measured(
+        self, images: np.ndarray, axis: np.ndarray | None, sigma: float | None = None
+    ) -> Arrays:
+        """Inputs of the network from images, (*space, N), magnitudes or phased real ones.
+
+        Args:
+            sigma: standard deviation of the noise in a real channel, in the unit of the images;
+                None: as ``noise`` finds it.
+
+        Raises:
+            ConfigError: a protocol unknown or outside of what was trained, values that are not
+                finite or are negative magnitudes.
+        """
+        signals, acquired = self._signals(images), self.protocol(axis)
+        if sigma is None:
+            sigma, _ = self.noise(images, axis)
+        most = int(self.number.support[1])
+        rows = padded(signals / sigma, most)
+        columns = {name: np.broadcast_to(padded(np.asarray(x)[None], most), rows.shape)
+                   for name, x in acquired.items()}  # fmt: skip
+        mask = np.broadcast_to(np.arange(most) < signals.shape[1], rows.shape)
+        return self.inputs(rows, columns, mask)
+
+    def _signals(self, images: np.ndarray) -> np.ndarray:
+        """Images as voxels, (B, N)."""
+        least, most = (int(x) for x in self.number.support)
+        signals = measured_samples(images, self.kind, counts=range(least, most + 1),
+                                   content=f"{least} to {most} images", numbers="real")  # fmt: skip
+        if self.detection == "magnitude" and (signals < 0).any():
+            raise ConfigError("data", "negative values", "magnitudes")
+        return signals
+
     def _signal(self, acquired: Arrays, params: Arrays) -> Any:
         """Over the noise, with its sign, (B, N); of no meaning where there is no image."""
         columns = {name: x[:, None] for name, x in params.items()}
@@ -196,6 +259,10 @@ class EchoTrain(Relaxometry):
     def array_axes(self) -> dict[str, Axis]:
         return {name: Axis("echo") for name in ("signal", "TE")}
 
+    @property
+    def number(self) -> Distribution:
+        return self.num_echoes
+
     def acquisition(self, params: Arrays) -> tuple[Arrays, Any]:
         number, mask = numbered(params["num_echoes"], self.num_echoes)
         return {"TE": params["first_echo"][:, None] + params["spacing"][:, None] * number}, mask
@@ -205,21 +272,7 @@ class EchoTrain(Relaxometry):
         ratio = -acquired["TE"] / params[time]
         return namespace(ratio).exp(ratio)
 
-    def measured(self, images: np.ndarray, axis: np.ndarray | None) -> Arrays:
-        """Inputs of the network from echo images, (*space, E), magnitudes or phased real ones.
-
-        The noise, alike in all voxels, is that of the background, or, where there is none, what no
-        decay explains.
-
-        Raises:
-            ConfigError: no echo times, a protocol outside of what was trained, values that are not
-                finite or are negative magnitudes.
-        """
-        least, most = (int(x) for x in self.num_echoes.support)
-        content = f"{least} to {most} echoes"
-        signals = measured_samples(
-            images, self.kind, counts=range(least, most + 1), content=content, numbers="real"
-        )
+    def protocol(self, axis: np.ndarray | None) -> Arrays:
         if axis is None:
             raise ConfigError("data", "no echo times", "EchoTime in a sidecar, or axis")
         TE = np.asarray(axis, np.float64)
@@ -228,16 +281,7 @@ class EchoTrain(Relaxometry):
             raise ConfigError("data", f"echo times {TE.tolist()} s", "equally spaced ones")
         check_within("a first echo", TE[0], self.first_echo)
         check_within("a spacing", spacing.mean(), self.spacing)
-        if self.detection == "magnitude" and (signals < 0).any():
-            raise ConfigError("data", "negative values", "magnitudes")
-        sigma = background(signals, self.coils) if self.detection == "magnitude" else None
-        if sigma is None:
-            (time,) = self.estimated
-            sigma = residual(signals, TE, getattr(self, time).support)
-        rows = padded(signals / sigma, most)
-        times = np.broadcast_to(padded(TE[None], most), rows.shape)
-        mask = np.broadcast_to(np.arange(most) < len(TE), rows.shape)
-        return self.inputs(rows, {"TE": times}, mask)
+        return {"TE": TE}
 
 
 def numbered(count: Any, drawn: Distribution) -> tuple[Any, Any]:
@@ -246,6 +290,13 @@ def numbered(count: Any, drawn: Distribution) -> tuple[Any, Any]:
     most = int(drawn.support[1])
     number = namespace(count).arange(most, dtype=count.dtype, device=device_of(count))[None]
     return number, number < count[:, None] - 0.5
+
+
+def between(xp: Any, low: Any, high: Any, count: Any, power: Any, number: Any, mask: Any) -> Any:
+    """low + (high - low) (n / (N - 1))^p of the images n = 0 ... N - 1, ``high`` of others."""
+    share = number / (count - 1)
+    share = xp.where(share > 0, share, 1e-9)  # whose power has a slope
+    return xp.where(mask, low + (high - low) * share**power, high)
 
 
 @fused

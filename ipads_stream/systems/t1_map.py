@@ -5,21 +5,24 @@ Gudbjartsson and Patz, Magnetic Resonance in Medicine 34, 910 (1995), the noise 
 Ranges, network and loss are choices of this project (conf/system/t1_map.yaml).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+
 from ipads_stream.core.backend import fused, namespace
+from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.sample import Arrays
 from ipads_stream.distributions import Distribution, parameter
 from ipads_stream.physics.closed_forms.steady_states import spoiled_gradient_echo
 from ipads_stream.systems.base import Axis
-from ipads_stream.systems.relaxometry import MOST, Relaxometry, numbered
+from ipads_stream.systems.relaxometry import MOST, Relaxometry, between, check_within, numbered
 
 
 @dataclass(frozen=True, kw_only=True)
 class T1Map(Relaxometry):
-    """Steady states of evenly spaced flip angles, ideally spoiled, right after the pulse.
+    """Steady states of increasing flip angles, ideally spoiled, right after the pulse.
 
     Inputs besides those of Relaxometry: ``flip`` (B, N), rad, with B1, which a map has measured,
     and ``TR`` (B, N), s. Targets: ``T1``, s, and ``snr``.
@@ -30,6 +33,7 @@ class T1Map(Relaxometry):
         TR: s.
         num_flips: at most 64; the largest is N.
         smallest_flip, largest_flip: nominal, rad.
+        crowding: p of the angles between, smallest + (largest - smallest) (n / (N - 1))^p.
     """
 
     name: ClassVar[str] = "t1_map"
@@ -38,6 +42,11 @@ class T1Map(Relaxometry):
     }
     adoption: ClassVar[str] = "ipads_stream.evaluation.adoption.flips.flip_angles"
     scales: ClassVar[Mapping[str, tuple[float, float]]] = {"flip": (0.02, 1.0), "TR": (3e-3, 0.05)}
+    axis: ClassVar[tuple[str, str]] = ("FlipAngle", "deg")
+    further_axes: ClassVar[Sequence[tuple[Sequence[str], str]]] = (
+        (("RepetitionTimeExcitation", "RepetitionTime"), "s"),
+    )
+    series: ClassVar[Sequence[str]] = ("VFA",)
     baselines: ClassVar[dict[str, str]] = {
         "maximum likelihood": "ipads_stream.baselines.relaxation.maximum_likelihood",
         "posterior mean": "ipads_stream.baselines.relaxation.posterior_mean",
@@ -49,17 +58,38 @@ class T1Map(Relaxometry):
     num_flips: Distribution = parameter(integer=True, within=(2, MOST))
     smallest_flip: Distribution = parameter(quantity="angle", within=(1e-3, 1.5))
     largest_flip: Distribution = parameter(quantity="angle", within=(1e-3, 1.5))
+    crowding: Distribution = parameter(within=(0.2, 5.0))
 
     @property
     def array_axes(self) -> dict[str, Axis]:
         return {name: Axis("flip angle") for name in ("signal", "flip", "TR")}
 
+    @property
+    def number(self) -> Distribution:
+        return self.num_flips
+
     def acquisition(self, params: Arrays) -> tuple[Arrays, Any]:
         columns = {name: x[:, None] for name, x in params.items()}
         number, mask = numbered(params["num_flips"], self.num_flips)
-        ends = (columns[name] for name in ("smallest_flip", "largest_flip", "num_flips"))
-        flip, TR = _spaced(*ends, number, mask, columns["B1"], columns["TR"])
+        names = ("smallest_flip", "largest_flip", "num_flips", "crowding", "B1", "TR")
+        flip, TR = _angles(*(columns[name] for name in names), number, mask)
         return {"flip": flip, "TR": TR}, mask
+
+    def protocol(self, axis: np.ndarray | None) -> Arrays:
+        if axis is None or np.ndim(axis) != 2:
+            allowed = "FlipAngle and RepetitionTimeExcitation, or RepetitionTime, in sidecars"
+            raise ConfigError("data", "no flip angles with their repetition times", allowed)
+        flip, TR = np.asarray(axis, np.float64)
+        if not np.allclose(TR, TR.mean(), rtol=0.01):
+            raise ConfigError("data", f"repetition times {TR.tolist()} s", "one for all images")
+        check_within("a repetition time", TR[0], self.TR)
+        check_within("a smallest flip angle", flip.min(), self.smallest_flip, "rad")
+        check_within("a largest flip angle", flip.max(), self.largest_flip, "rad")
+        return {"flip": flip, "TR": TR}
+
+    def with_B1(self, inputs: Arrays, B1: np.ndarray) -> Arrays:
+        flip = inputs["flip"] * np.clip(B1, *self.B1.support)[:, None].astype(np.float32)
+        return self.inputs(inputs["signal"], {"flip": flip, "TR": inputs["TR"]}, inputs["mask"])
 
     def relaxation(self, acquired: Arrays, params: Arrays) -> Any:
         # The excitation itself: no echo has decayed, or all alike.
@@ -70,10 +100,9 @@ class T1Map(Relaxometry):
 
 
 @fused
-def _spaced(
-    xp: Any, low: Any, high: Any, count: Any, number: Any, mask: Any, B1: Any, TR: Any
+def _angles(
+    xp: Any, low: Any, high: Any, count: Any, power: Any, B1: Any, TR: Any, number: Any, mask: Any
 ) -> tuple[Any, Any]:
-    """Flip angles at even distances, the highest where there is no image, and TR of each."""
-    nominal = low + (high - low) * number / (count - 1)
-    nominal = xp.where(mask, nominal, high)
+    """Flip angles, the largest where there is no image, and TR of each."""
+    nominal = between(xp, low, high, count, power, number, mask)
     return B1 * nominal, TR + 0 * nominal

@@ -5,7 +5,7 @@ Patz, Magnetic Resonance in Medicine 34, 910 (1995), the noise of magnitudes. Ra
 loss are choices of this project (conf/system/t2star_map.yaml).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -35,5 +35,6 @@ class T2StarMap(EchoTrain):
         "several coils": "ipads_stream.baselines.imperfections.several_coils",
         "more noise": "ipads_stream.baselines.imperfections.more_noise",
     }
+    series: ClassVar[Sequence[str]] = ("MEGRE",)
 
     T2s: Distribution = parameter(quantity="time", within=(1e-4, 10.0))

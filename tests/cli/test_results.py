@@ -46,6 +46,7 @@ def test_every_file_of_results_is_on_a_page(tables, monkeypatch):
         "rate_tables",
         "method_tables",
         "diagnosis_tables",
+        "posterior_tables",
     ):
         load = sys.modules[module].load
         monkeypatch.setattr(

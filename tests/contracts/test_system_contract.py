@@ -47,6 +47,11 @@ MEASURED = {
     "oled": lambda system: (complex_images(system.matrix, system.matrix, 3, 1), None),
     "qsmnet": lambda system: (images(8, 9, 7, 1) - 0.7, None),
     "qsmnet_unrolled": lambda system: (images(8, 9, 7, 2) - 0.7, None),
+    "t1_inversion": lambda system: (
+        images(3, 4, 5),
+        np.array([[0.05, 0.3, 0.8, 1.5, 3.0], [5.0] * 5]),
+    ),
+    "t1_map": lambda system: (images(3, 4, 3), np.array([[0.06, 0.15, 0.35], [0.01] * 3])),
     "t2_map": lambda system: (images(3, 4, 6), 0.01 * np.arange(1, 7)),
     "t2star_map": lambda system: (images(3, 4, 6), 0.004 * np.arange(1, 7)),
 }

@@ -47,6 +47,10 @@ def prepared(tmp_path_factory):
     decays = np.hypot(100 * np.exp(-times / 0.08) + noise[0], noise[1]).astype(np.float32)
     nibabel.save(nibabel.Nifti1Image(decays, np.eye(4)), folder / "sub-02_MESE.nii.gz")
     (folder / "sub-02_MESE.json").write_text(json.dumps({"EchoTime": times.tolist()}))
+    for suffix in (".nii.gz", ".json"):
+        anat = folder / "dataset" / "sub-02" / "anat"
+        anat.mkdir(parents=True, exist_ok=True)
+        shutil.copy(folder / f"sub-02_MESE{suffix}", anat)
     freeze(Stream(load_system("dlnmr"), device="cpu"), folder / "set.h5", 64, fmt="hdf5")
     return folder
 

@@ -67,6 +67,16 @@ CASES = {
     ),
     "qsmnet": (VOLUME, lambda s: field(12, 10, 8, 1), lambda s: {"Units": "ppm"}),
     "qsmnet_unrolled": (VOLUME, lambda s: field(12, 10, 8, 1), lambda s: {"Units": "ppm"}),
+    "t1_inversion": (
+        [],
+        lambda s: magnitudes(9, 7, 5, 6),
+        lambda s: {"InversionTime": 0.4 * STEPS - 0.3, "RepetitionTime": 5.0},
+    ),
+    "t1_map": (
+        [],
+        lambda s: magnitudes(9, 7, 5, 6),
+        lambda s: {"FlipAngle": 4.0 * STEPS, "RepetitionTimeExcitation": 0.01},
+    ),
     "t2_map": ([], lambda s: magnitudes(9, 7, 5, 6), lambda s: {"EchoTime": 0.01 * STEPS}),
     "t2star_map": ([], lambda s: magnitudes(9, 7, 5, 6), lambda s: {"EchoTime": 0.004 * STEPS}),
 }

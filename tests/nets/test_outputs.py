@@ -19,6 +19,7 @@ SYSTEMS = (
     "drone",
     "oled",
     "qsmnet",
+    "t1_inversion",
     "t1_map",
     "t2_map",
     "t2star_map",

@@ -13,7 +13,8 @@ from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.random import Keys
 from ipads_stream.distributions import Constant, LogUniform
 
-NAMES = ("t1_map", "t2_map", "t2star_map")
+NAMES = ("t1_map", "t1_inversion", "t2_map", "t2star_map")
+COUNTS = {"t1_map": "num_flips", "t1_inversion": "num_images"}
 
 
 def rendered(system, count=64):
@@ -27,7 +28,7 @@ def test_a_sample_carries_its_protocol(name):
     system = load_system(name)
     params, sample = rendered(system)
     mask = sample.inputs["mask"]
-    count = params["num_flips" if name == "t1_map" else "num_echoes"]
+    count = params[COUNTS.get(name, "num_echoes")]
     assert np.array_equal(mask.sum(axis=1), count)
     assert mask.shape[1] == max(system.lengths().values(), default=0) or mask.any(axis=0).all()
     for key in ("signal", *system.scales):
@@ -60,7 +61,7 @@ def test_the_truth_is_likely_and_torch_finds_the_slope(name):
     truth = {key: x.astype(float) for key, x in sample.targets.items()}
     inputs = {key: x.astype(float) if x.dtype != bool else x for key, x in sample.inputs.items()}
     best = system.log_likelihood(inputs, truth)
-    (time,) = system.estimated
+    time, *_ = system.estimated
     wrong = {key: np.stack([x, 1.5 * x] if key == time else [x, x], 1) for key, x in truth.items()}
     both = system.log_likelihood(inputs, wrong)
     assert both[:, 0] == pytest.approx(best)
@@ -93,7 +94,7 @@ def test_protocols_that_were_not_trained_are_refused():
     inputs = system.measured(images, TE)
     assert inputs["mask"].sum() == 2 * 3 * 8
     cases = [
-        (images[..., :2], TE[:2], "3 to 32 echoes"),
+        (images[..., :2], TE[:2], "3 to 32 images"),
         (images, 0.1 * TE, "first echo of 0.001 s.*0.005 to 0.03 s, the range of the training"),
         (images, 0.02 + 0.1 * TE, "spacing of 0.001 s.*range of the training"),
         (images, TE**2 / 0.01, "equally spaced"),
@@ -104,6 +105,45 @@ def test_protocols_that_were_not_trained_are_refused():
     for values, axis, message in cases:
         with pytest.raises(ConfigError, match=message):
             system.measured(values, axis)
+
+
+def test_inversions_recover_and_what_was_not_trained_is_refused():
+    system = load_system("t1_inversion", ["snr=1e6", "detection=real"])
+    params, sample = rendered(system)
+    T1, f = params["T1"][:, None], params["efficiency"][:, None]
+    TI, mask, TR = sample.inputs["TI"], sample.inputs["mask"], sample.inputs["TR"].max(axis=1)
+    assert TI.max(axis=1) == pytest.approx(params["last_TI"])
+    np.testing.assert_allclose(TR, params["last_TI"] + params["delay"], rtol=1e-5)
+    # The pulse of 90 degrees leaves nothing, TR - TI regains some, of which -f is left at TI = 0.
+    before = 1 - np.exp(-(TR[:, None] - TI) / T1)
+    expected = 1e6 * (1 - (1 + f * before) * np.exp(-TI / T1))
+    np.testing.assert_allclose(sample.inputs["signal"][mask], expected[mask], rtol=1e-3, atol=20)
+    assert (expected[mask] < 0).any() and (expected[mask] > 0).any()
+    system, TI = load_system("t1_inversion"), np.array([0.05, 0.3, 0.8, 1.5, 3.0])
+    assert system.measured(np.ones((2, 5)), np.stack([TI, 5 + 0 * TI]))["mask"].sum() == 10
+    cases = [(5 + TI, "one for all"), (30 + 0 * TI, "a delay"), (3 + 0 * TI, "a delay")]
+    for TR, message in cases:
+        with pytest.raises(ConfigError, match=message):
+            system.measured(np.ones((2, 5)), np.stack([TI, TR]))
+    with pytest.raises(ConfigError, match="InversionTime"):
+        system.measured(np.ones((2, 5)), TI)
+
+
+def test_flip_angles_that_were_not_trained_are_refused():
+    system = load_system("t1_map")
+    flip, TR = np.radians([3.0, 8.0, 20.0]), np.full(3, 0.01)
+    images = np.ones((2, 2, 3))
+    assert system.measured(images, np.stack([flip, TR]))["mask"].sum() == 12
+    cases = [
+        (np.stack([flip, 10 * TR]), "repetition time of 0.1 s"),
+        (np.stack([flip, TR * [1, 1, 2]]), "one for all images"),
+        (np.stack([flip + 0.1, TR]), "smallest flip angle"),
+        (np.stack([2 * flip, TR]), "smallest flip angle|largest flip angle"),
+        (flip, "RepetitionTimeExcitation"),
+    ]
+    for axis, message in cases:
+        with pytest.raises(ConfigError, match=message):
+            system.measured(images, axis)
 
 
 def test_the_noise_of_images_is_that_of_their_background():

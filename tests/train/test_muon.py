@@ -11,7 +11,7 @@ from ipads_stream import ConfigError
 from ipads_stream.config import build_run, compose
 from ipads_stream.nets.perceptron import Perceptron
 from ipads_stream.train.checkpoint import read_checkpoint
-from ipads_stream.train.muon import Muon, Together
+from ipads_stream.train.muon import Muon, OrthogonalSteps, Together
 from ipads_stream.train.run import train_run
 
 
@@ -31,7 +31,7 @@ def test_hidden_matrices_go_to_muon_and_all_else_to_adam():
     optimizer = trainer.optimizer(net)
     assert sum(len(group["params"]) for group in optimizer.param_groups) == 8
     kinds = [type(part).__name__ for part in optimizer.parts]
-    assert kinds == ["Muon", "AdamW"]
+    assert kinds == ["OrthogonalSteps", "AdamW"]
 
 
 def test_a_step_of_muon_is_nearly_orthogonal_and_of_its_own_rate():
@@ -48,6 +48,22 @@ def test_a_step_of_muon_is_nearly_orthogonal_and_of_its_own_rate():
     assert 0.05 < float(hidden.max()) < 0.13
     assert float(change["layers.0.weight"].abs().max()) == 0
     assert float(change["layers.2.bias"].abs().max()) == 0
+
+
+def test_steps_are_those_of_torch_in_another_precision():
+    changes = []
+    for make in (OrthogonalSteps, torch.optim.Muon):
+        values = [torch.nn.Parameter(torch.zeros(shape)) for shape in ((8, 8), (12, 5), (5, 12))]
+        optimizer = make(values, lr=0.1, weight_decay=0.01)
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(3):
+            for value in values:
+                value.grad = torch.randn(value.shape, generator=generator)
+            optimizer.step()
+        changes.append(values)
+    for ours, theirs in zip(*changes, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0.01)
+        assert ours.abs().max() > 0.05
 
 
 def test_the_state_of_both_parts_is_kept():

@@ -25,7 +25,13 @@ from ipads_stream.evaluation.tasks.quantities.placement import placement
 from ipads_stream.evaluation.tasks.sample_means import results_stem, sidecar
 from ipads_stream.report.page import Section
 from ipads_stream.systems import System
-from ipads_stream.systems.base import FieldMapped, Measurable, Quantified, Reconstructing
+from ipads_stream.systems.base import (
+    FieldMapped,
+    Measurable,
+    Quantified,
+    Reconstructing,
+    SeveralAxes,
+)
 
 LONGEST = 30.0  # s, of a time of a pulse sequence: a longer one was meant in ms
 
@@ -42,7 +48,7 @@ def apply_to_images(
     path: Path,
     output: Path,
     *,
-    axis: Sequence[float] | None = None,
+    axis: Sequence[float | int] | None = None,
     unit: str | None = None,
 ) -> Section:
     """Estimates the quantities of a file of images and writes one map per quantity.
@@ -93,10 +99,7 @@ def apply_to_images(
                 np.asarray(predictions[key], np.float32), system.kind, turned.shape[:-1]
             )
             estimate = np.where(empty, np.float32(np.nan), placed.back(estimate))
-            stem = results_stem(path, name)
-            if stem.startswith("sub-"):  # the suffix of the images gives way to that of the map
-                stem = "_".join(entity for entity in stem.split("_") if "-" in entity)
-            file = output / f"{stem}_{quantity.bids or key}.nii.gz"
+            file = map_file(output, path, name, quantity.bids or key)
             about = {"InputUnits": "; ".join(known)}
             write_map(file, estimate, quantity, images, system, method=name, about=about)
             lines.append(f"{file}: {_summary(key, quantity, estimate)}")
@@ -110,6 +113,14 @@ def apply_to_images(
             caption = f"{key} of {path.name}, a plane through the middle; white where there is no "
             pictures.append((picture, f"{caption}signal."))
     return Section(title=f"Measured images: {path.name}", paragraphs=lines, pictures=pictures)
+
+
+def map_file(output: Path, images: Path, method: str, suffix: str) -> Path:
+    """Where a map of a method goes, ``<stem>[_desc-<method>]_<suffix>.nii.gz``, by BIDS's names."""
+    stem = results_stem(images, method)
+    if stem.startswith("sub-"):  # the suffix of the images gives way to that of the map
+        stem = "_".join(entity for entity in stem.split("_") if "-" in entity)
+    return output / f"{stem}_{suffix}.nii.gz"
 
 
 def write_map(
@@ -148,13 +159,14 @@ def _images(system: System, path: Path) -> Images:
 def axis_of(
     system: Measurable,
     sidecar: Mapping[str, Any],
-    axis: Any,
+    axis: Sequence[float | int] | None,
     unit: str | None,
     count: int,
 ) -> tuple[np.ndarray | None, str]:
-    """The values of the last axis of ``count`` images in SI, and where they are from.
+    """The values of the last axis of ``count`` images in SI, (N,), and where they are from.
 
-    That is the configuration or else the sidecar; None: neither has them.
+    That is the configuration or else the sidecar; None: neither has them. Of a system that needs
+    several numbers of each image the others are from the sidecar, (1 + further, N).
 
     Raises:
         ConfigError: no numbers, another count, a unit of another kind, times that can only be ms.
@@ -167,8 +179,6 @@ def axis_of(
         if given is None:
             return None, f"no {key} in a sidecar: taken to be that of the system"
         how = f"{key} of the sidecar, {si}"
-        if not isinstance(given, (list, tuple)):  # one number stands for all images
-            given = [given] * count
     else:
         kind = dimension(si)
         if not isinstance(axis, (list, tuple)):
@@ -180,6 +190,22 @@ def axis_of(
             raise ConfigError("axis_unit", unit, allowed)
         given, source, scale = axis, "axis", factor(unit)
         how = f"{key} of axis, {unit}"
+    values = _axis(source, key, given, count, scale, dimension(si))
+    if not isinstance(system, SeveralAxes):
+        return values, how
+    rows, names = [values], [how]
+    for keys, si in system.further_axes:
+        key = next((key for key in keys if key in sidecar), "")
+        if not key:
+            raise ConfigError("data", f"no {keys[0]} in a sidecar", f"{' or '.join(keys)}, {si}")
+        rows.append(_axis("data", key, sidecar[key], count, factor(si), dimension(si)))
+        names.append(f"{key} of the sidecar, {si}")
+    return np.stack(rows), "; ".join(names)
+
+
+def _axis(source: str, key: str, given: Any, count: int, scale: float, kind: str) -> np.ndarray:
+    """Finite numbers, one for each image, in SI; one number stands for all."""
+    given = given if isinstance(given, (list, tuple)) else [given] * count
     numbers = [x for x in given if isinstance(x, (int, float)) and not isinstance(x, bool)]
     values = np.array(numbers, dtype=np.float64) * scale
     if len(numbers) != len(given) or not np.isfinite(values).all():
@@ -187,10 +213,10 @@ def axis_of(
     if len(values) != count:
         allowed = f"one for each of the {count} images along the last axis"
         raise ConfigError(source, f"{len(values)} values of {key}", allowed)
-    if dimension(si) == "time" and values.size and values.max() > LONGEST:
+    if kind == "time" and values.size and values.max() > LONGEST:
         allowed = f"times of at most {LONGEST:g} s; is the unit ms?"
         raise ConfigError(source, f"{key} of {values.max():g} s", allowed)
-    return values, how
+    return values
 
 
 def unit_of_map(quantity: Quantity) -> str:
