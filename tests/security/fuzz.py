@@ -34,10 +34,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import fuzz_hydra
 from fuzz_lines import Line, lines, sound_lines
 
 SECONDS, BYTES = 20, 2 << 30
-BLOCK = 40  # lines of a child: forking takes longer than most lines
+BLOCK = 200  # lines of a child: forking takes longer than most lines
 COMPILING = 300  # s, where the cache of compiled kernels is empty
 LAZY = ("h5py", "hydra", "lightning", "matplotlib.pyplot", "nibabel", "nmrglue", "pooch")
 WAIT = 600  # s of the clock, on a busy machine: then a line waits for ever
@@ -107,6 +108,7 @@ def _import_everything(trained: Path) -> None:
     import ipads_stream
     from ipads_stream.stream import bench
 
+    fuzz_hydra.keep()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for module in pkgutil.walk_packages(ipads_stream.__path__, "ipads_stream."):
