@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ipads_stream.core.backend import fused, namespace
+from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.sample import Arrays
 from ipads_stream.distributions import Distribution, parameter
 from ipads_stream.physics.closed_forms.steady_states import spoiled_gradient_echo
@@ -48,6 +49,12 @@ class T1Map(Relaxometry):
     num_flips: Distribution = parameter(integer=True, within=(2, MOST))
     smallest_flip: Distribution = parameter(quantity="angle", within=(1e-3, 1.5))
     largest_flip: Distribution = parameter(quantity="angle", within=(1e-3, 1.5))
+
+    def check(self) -> None:
+        super().check()
+        if self.smallest_flip.support[0] >= self.largest_flip.support[1]:
+            allowed = "below largest_flip: images of one flip angle tell T1 from no amplitude"
+            raise ConfigError("smallest_flip", self.smallest_flip.support, allowed)
 
     @property
     def array_axes(self) -> dict[str, Axis]:
