@@ -191,10 +191,10 @@ def _peak() -> int:
 
 def _tally(path: Path, piece: dict[str, Any]) -> None:
     """Writes a piece in place of what was written of it before."""
-    known = json.loads(path.read_text()) if path.is_file() else []
+    known = json.loads(path.read_text())["pieces"] if path.is_file() else []
     of = ("commit", "seed", "start")
     others = [x for x in known if any(x[key] != piece[key] for key in of)]
-    path.write_text(json.dumps([*others, piece], indent=1) + "\n")
+    path.write_text(json.dumps({"pieces": [*others, piece]}, indent=1) + "\n")
 
 
 def main(count: int, seed: int = 0, start: int = 0, path: Path | None = None) -> None:
