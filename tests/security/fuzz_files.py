@@ -37,6 +37,12 @@ NUMBERS = (b"0", b"-1", b"1e30", b"nan", b"inf", b"99999999999", b"", b"x", b"1e
 WHOLE = (b"", b"\0" * 64, b"\xff" * 600, b"x", b"{}", b"[" * 3000, b"\n", b"- a\n- b: c: d")
 WORDS = (b"\xff" * 4, b"\0" * 4, b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\xc0\x7f")
 ECHOES = b'{"EchoTime": [0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08]}'
+SMALL = {  # what volumes and images are made as: of more, a classical method takes long
+    "deepspio": ["system.shape=[12,10,8]"],
+    "oled": ["system.sequence.matrix=32"],
+    "qsmnet": ["system.shape=[12,10,8]"],
+    "qsmnet_unrolled": ["system.shape=[12,10,8]"],
+}
 Files = dict[str, bytes]
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fuzz_files import BEFORE, SHORT, mutated, sound_files
+from fuzz_files import BEFORE, SHORT, SMALL, mutated, sound_files
 
 VALUES = (
     "null", "true", "nan", "inf", "-inf", "0", "-1", "1", "1e-30", "1e9", "1e18", "1e400", "0.5",
@@ -77,7 +77,8 @@ def sound_lines(trained: Path) -> Iterator[Line]:
     """A short training of every system, in a folder."""
     for system in _Lines(0, trained).systems:
         output = f"output={trained / system}"
-        yield Line(["train", *SHORT["train"][0], f"system={system}", output])
+        small = SMALL.get(system, [])
+        yield Line(["train", *SHORT["train"][0], f"system={system}", *small, output])
 
 
 class _Lines:
@@ -177,9 +178,10 @@ class _Lines:
         return value
 
     def filled(self, words: Sequence[str], system: str) -> list[str]:
-        """Words with their places filled: checkpoint, of an earlier version if there is one."""
+        """Words with their places filled: checkpoint, of an earlier version if it is small."""
         old = BEFORE / f"{system}.ckpt"
-        checkpoint = old if old.is_file() else self.trained / system / "run.ckpt"
+        is_old = old.is_file() and system not in SMALL
+        checkpoint = old if is_old else self.trained / system / "run.ckpt"
         places = {"{checkpoint}": str(checkpoint), "{trained}": str(self.trained)}
         return [re.sub(r"{\w+}", lambda x: places.get(x[0], x[0]), word) for word in words]
 

@@ -17,6 +17,7 @@ LINES = [
     ["bench", "system.snr.low.x=1"],
     ["bench", "system=[1]"],
     ["bench", "seconds=nan"],
+    ["bench", "seconds=1e300"],
     ["bench", "device=3"],
     ["train", "+stream.foo=1"],
     ["train", "~seed"],
