@@ -143,6 +143,15 @@ def test_nifti_headers(name, suffix, tmp_path):
             assert "\n" not in str(error)
 
 
+@pytest.mark.parametrize("row", [(0, 0, 0, 0), (float("nan"),) * 4, (1, 0, 0, 0)], ids=str)
+def test_axes_that_span_no_space(row, tmp_path):
+    raw = bytearray(_header())
+    struct.pack_into("<4f", raw, 296, *row)  # where the second axis of the scanner lies
+    (tmp_path / "x.nii").write_bytes(raw)
+    with pytest.raises(ConfigError, match="three axes of space"):
+        read_images(tmp_path / "x.nii")
+
+
 @pytest.mark.parametrize(
     "text",
     [
