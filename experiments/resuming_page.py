@@ -52,20 +52,22 @@ state ever holds: it does not grow.
 
 def _lines() -> str:
     """How random command lines ended, by verb."""
-    verbs: dict[str, Counter[str]] = {}
-    pieces = load("fuzz")["pieces"]
+    pieces, verbs = load("fuzz")["pieces"], dict[str, Counter[str]]()
     for piece in pieces:
         for verb, codes in piece["verbs"].items():
-            verbs.setdefault(verb, Counter()).update(codes)
-    total, faults = sum(x["lines"] for x in pieces), sum(len(x["faults"]) for x in pieces)
+            if verb not in piece.get("changed_since", []):
+                verbs.setdefault(verb, Counter()).update(codes)
     rows = [
         [f"`{verb}`", f"{codes.total():,}", *(f"{codes[code]:,}" for code in "021")]
         for verb, codes in sorted(verbs.items(), key=lambda item: -item[1].total())
     ]
+    ran, faults = sum(x["lines"] for x in pieces), sum(len(x["faults"]) for x in pieces)
+    since = sum(codes.total() for codes in verbs.values())
+    late = sum(codes["None"] for codes in verbs.values())
     return f"""`python tests/security/fuzz.py`: every verb, system and file format, with values of
 wrong kinds, not finite, huge, nested, in cycles, of other alphabets, keys deleted, files spoilt. A
 fault is a traceback, another exit code, more than one line, 20 s of the processor or 2 GB.
-{total:,} lines, {faults} faults; counted are those that ran after the last change to what they
-touch.
+{ran:,} lines ran, {faults} faults; the goal is 20,000 lines without one. The table holds the
+{since:,} lines that ran after the last change to what their verb reads, {late} faults among them.
 
 {table(["verb", "lines", "ended with 0", "2, refused", "1, failed"], rows)}"""
