@@ -64,10 +64,13 @@ def _lines() -> str:
     ran, faults = sum(x["lines"] for x in pieces), sum(len(x["faults"]) for x in pieces)
     since = sum(codes.total() for codes in verbs.values())
     late = sum(codes["None"] for codes in verbs.values())
+    notes = "\n".join(f"- {note}" for piece in pieces for note in piece.get("notes", []))
     return f"""`python tests/security/fuzz.py`: every verb, system and file format, with values of
 wrong kinds, not finite, huge, nested, in cycles, of other alphabets, keys deleted, files spoilt. A
 fault is a traceback, another exit code, more than one line, 20 s of the processor or 2 GB.
 {ran:,} lines ran, {faults} faults; the goal is 20,000 lines without one. The table holds the
 {since:,} lines that ran after the last change to what their verb reads, {late} faults among them.
+
+{notes}
 
 {table(["verb", "lines", "ended with 0", "2, refused", "1, failed"], rows)}"""
