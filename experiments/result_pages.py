@@ -10,6 +10,7 @@ import kernel_tables
 import method_tables
 import posterior_tables
 import rate_tables
+import resuming_page
 import signal_tables
 import study_tables
 import yaml
@@ -59,7 +60,7 @@ def pages() -> dict[str, str]:
         "generation": generation(),
         "kernels": kernel_tables.kernels(),
         "scaling": scaling(),
-        "resuming": resuming(),
+        "resuming": resuming_page.page(),
     }
     made |= {name: study(name) for name in STUDIES if load(name)}
     made |= {name: quantities(name, result) for name, result in quantity_results().items()}
@@ -128,7 +129,7 @@ def _title(name: str) -> str:
               "generation": "Rates of generation, simulation and training",
               "kernels": "What the compiler makes of the CUDA texts",
               "scaling": "Rates and sizes, for training on many GPUs",
-              "resuming": "Runs that are killed, and streams that are resumed"}  # fmt: skip
+              "resuming": resuming_page.TITLE}  # fmt: skip
     targets = yaml.safe_load((ROOT / "experiments" / "targets.yaml").read_text())
     if name in titles:
         return titles[name]
@@ -310,41 +311,4 @@ from a stored set instead. Gradients are what the all-reduce adds in each step; 
 weights, moments of the optimizer, configuration and the stream's state, a few numbers.
 
 {rate_tables.scaling()}
-"""
-
-
-def resuming() -> str:
-    """What kills cost, and what resuming takes."""
-    found = load("kills")
-    runs, kills = (sum(row[key] for row in found.values()) for key in ("runs", "kills"))
-    lost = sum(len(row["differ"]) > 0 for row in found.values())
-    killed = [
-        [kind, str(row["runs"]), str(row["kills"]),
-         ", ".join(row["differ"]) or ("nothing" if row["kills"] else "not killed")]
-        for kind, row in found.items()
-    ]  # fmt: skip
-    resumed = [
-        [f"`{name}`", *(f"{row[kind][key]:,}" for kind in ("plain", "adaptive")
-                        for key in ("bytes", "ms"))]
-        for name, row in load("resuming").items()
-    ]  # fmt: skip
-    return f"""# Runs that are killed, and streams that are resumed
-
-## Killed
-
-`python experiments/kills.py`: trainings of 60 steps, killed (SIGKILL) at random moments and started
-again by the command that began them. {kills} kills in {runs} runs; kinds in which anything differed
-from the uninterrupted run: {lost}. Compared are weights, moments of the optimizer, the stream's
-state and every row of every log but for clock times, bit by bit; on one machine, with as many
-processes as before.
-
-{table(["runs", "number", "kills", "what differs"], killed)}
-
-## Resumed at step 1e9
-
-`python experiments/resuming.py`: the state as JSON, and the time from that text to a stream that
-goes on there. Every uniform parameter adapts in the adaptive ones, and all shares are there that a
-state ever holds: it does not grow.
-
-{table(["system", "bytes", "ms", "adaptive: bytes", "ms"], resumed)}
 """

@@ -4,7 +4,7 @@ import difflib
 import re
 from collections.abc import Sequence
 from copy import deepcopy
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -132,11 +132,7 @@ def _composed(
 
 def _checked(config: dict[str, Any], name: str, overrides: Sequence[Any]) -> dict[str, Any]:
     """A configuration whose keys are those of its primary file, each of the kind of its default."""
-    primary = yaml.safe_load((conf_dir() / f"{name}.yaml").read_text(encoding="utf-8"))
-    groups = {
-        group for item in primary.pop("defaults", []) if isinstance(item, dict) for group in item
-    }
-    primary.pop("hydra", None)
+    primary, groups = _primary(name)
     known = [*primary, *groups]
     for override in overrides:
         top = re.split(r"[.@/\[]", override.key_or_group)[0]
@@ -153,6 +149,17 @@ def _checked(config: dict[str, Any], name: str, overrides: Sequence[Any]) -> dic
             if part not in value:
                 raise ConfigError(f"{key}.{part}", None, f"a value; {name} needs one")
     return config
+
+
+@cache
+def _primary(name: str) -> tuple[dict[str, Any], list[str]]:
+    """Keys of a primary file with their defaults, and its groups."""
+    keys = yaml.safe_load((conf_dir() / f"{name}.yaml").read_text(encoding="utf-8"))
+    groups = [
+        group for item in keys.pop("defaults", []) if isinstance(item, dict) for group in item
+    ]
+    keys.pop("hydra", None)
+    return keys, list(dict.fromkeys(groups))
 
 
 def _searchpath(folder: Path) -> str:

@@ -220,7 +220,11 @@ def _read(path: Path) -> tuple[np.ndarray, Any, np.ndarray]:
             allowed = "three space axes, then one of echoes, offsets or frames"
             raise ConfigError("data", f"images of shape {values.shape}", allowed)
         values = kept
-    return values, image.header, np.asarray(image.affine)
+    affine = np.asarray(image.affine)
+    if not np.isfinite(affine).all() or np.linalg.matrix_rank(affine[:3, :3]) < 3:
+        axes = " ".join(map(str, affine[:3, :3].tolist()))
+        raise ConfigError("data", f"{path.name}, axes {axes}", "three axes of space, none of 0 mm")
+    return values, image.header, affine
 
 
 def _sidecar(path: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,8 @@ from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.fields import Numbers, ruled
 from ipads_stream.distributions.arguments import REAL, Real
 from ipads_stream.distributions.emphasized import ROUNDING, Emphasized, Regions, Reshared, at_most
+
+SHARES = Numbers(each=REAL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,15 +39,19 @@ class Adaptive(Reshared):
     def check(self) -> None:
         super().check()
         if self.shares is not None:
-            if len(self.shares) != len(self.edges) + 1:
-                allowed = f"one more than edges ({len(self.edges) + 1})"
-                raise ConfigError("shares", self.shares, allowed)
-            if abs(sum(self.shares) - 1.0) > ROUNDING:
-                raise ConfigError("shares", self.shares, f"of sum 1, not {sum(self.shares):g}")
-            for i, (p, q) in enumerate(zip(self.natural, self.shares, strict=True)):
-                if q < 0 or (q > 0) != (p > 0):
-                    allowed = "above 0 where the distribution has something, else 0"
-                    raise ConfigError(f"shares[{i}]", q, allowed)
+            self.check_shares(self.shares)
+
+    def check_shares(self, shares: Any) -> None:
+        """Raises ConfigError of anything but shares that this distribution can have."""
+        SHARES("shares", shares)
+        if len(shares) != len(self.edges) + 1:
+            raise ConfigError("shares", shares, f"one more than edges ({len(self.edges) + 1})")
+        if abs(sum(shares) - 1.0) > ROUNDING:
+            raise ConfigError("shares", shares, f"of sum 1, not {sum(shares):g}")
+        for i, (p, q) in enumerate(zip(self.natural, shares, strict=True)):
+            if q < 0 or (q > 0) != (p > 0):
+                allowed = "above 0 where the distribution has something, else 0"
+                raise ConfigError(f"shares[{i}]", q, allowed)
 
     @property
     def stands_outermost(self) -> bool:

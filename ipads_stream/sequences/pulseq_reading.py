@@ -24,7 +24,7 @@ from ipads_stream.physics.waveforms import Use
 from ipads_stream.sequences.events import ADC, LATE, RF, USES, Block, Gradient
 from ipads_stream.sequences.pulseq_shapes import DIGITS, cells, last_height, seconds, trapezoid
 from ipads_stream.sequences.pulseq_shims import driven, extensions
-from ipads_stream.sequences.pulseq_text import RASTERS, Row, Text, parse
+from ipads_stream.sequences.pulseq_text import MOST_SAMPLES, RASTERS, Row, Text, parse
 from ipads_stream.sequences.pulseq_uses import uses_of
 from ipads_stream.sequences.scanner import TINY, Scanner
 from ipads_stream.sequences.sequence import JUMP, Sequence
@@ -132,10 +132,14 @@ class _File:
     sign: int
     soft: dict[str, float]
     events: dict[Any, Any] = field(default_factory=dict)
+    held: int = 0
 
     def once(self, make: Any, *key: Any) -> Any:
         if (make, *key) not in self.events:
-            self.events[make, *key] = make(self, *key)
+            made = self.events[make, *key] = make(self, *key)
+            self.held += _size(made)  # a shape of few lines may serve many events
+            if self.held > MOST_SAMPLES:
+                raise ValueError(f"more than {MOST_SAMPLES} samples in events")
         return self.events[make, *key]
 
     def blocks(self) -> list[Block]:
@@ -214,6 +218,15 @@ class _File:
             raise ValueError(f"an offset of {ppm or phase_ppm} ppm needs B0")
         larmor = 0.0 if self.B0 is None else GAMMA_BAR_1H * self.B0 * 1e-6
         return frequency + ppm * larmor, phase + phase_ppm * larmor
+
+
+def _size(event: Any) -> int:
+    """How many samples an event, or those of all axes, keeps."""
+    if isinstance(event, dict):
+        return sum(map(_size, event.values()))
+    if isinstance(event, ADC):
+        return int(np.size(event.phase))
+    return 0 if event is None else (event.samples if isinstance(event, RF) else event.times).size
 
 
 def _rf(file: _File, number: int, shim: int) -> RF:

@@ -7,6 +7,7 @@ from jaxtyping import Complex, Float
 
 from ipads_stream.core.constants import GAMMA_BAR_1H
 from ipads_stream.sequences.events import Gradient
+from ipads_stream.sequences.pulseq_text import MOST_SAMPLES
 from ipads_stream.sequences.scanner import TINY
 
 DIGITS = 10  # of times in s: a file keeps them in us or ns
@@ -37,6 +38,8 @@ def cells(
         samples, edges = signal[:1], np.array([t[0], t[-1]])
     else:
         count = max(math.ceil((t[-1] - t[0]) / raster - 1e-6), 1)
+        if count > MOST_SAMPLES:
+            raise ValueError(f"{count} cells of a pulse; at most {MOST_SAMPLES} are allowed")
         edges = np.linspace(t[0], t[-1], count + 1)
         samples = np.interp(0.5 * (edges[1:] + edges[:-1]), t, signal)
     if t[0] > 0:

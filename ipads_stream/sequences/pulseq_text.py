@@ -36,7 +36,7 @@ RASTERS = {
     "AdcRasterTime": 1e-7,
     "BlockDurationRaster": 1e-5,
 }
-MOST_SAMPLES = 50_000_000  # of all shapes of a file, 400 MB
+MOST_SAMPLES = 20_000_000  # of all shapes of a file, and of all its events: 160 MB
 LARGEST_FILE = 1 << 30  # bytes
 HASHES = ("md5", "sha1", "sha256")
 

@@ -271,8 +271,8 @@ class ShareTable:
                 raise ConfigError(key, first, f"a sample after {entries[-1][0]}")
             for name, adaptive in self.adaptive.items():
                 try:
-                    dataclasses.replace(adaptive, shares=tuple(shares[name]))
-                except (ConfigError, TypeError) as error:
+                    adaptive.check_shares(shares[name])
+                except ConfigError as error:
                     raise ConfigError(f"{key}.{name}", shares[name], str(error)) from error
             entries.append((first, dict(shares)))
         return entries

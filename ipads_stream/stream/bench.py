@@ -30,6 +30,7 @@ def check_bench(
 ) -> None:
     """ConfigError, by name, of more threads than help, batches that memory cannot hold, or stored
     sets that the disk cannot; arguments as of :func:`measure`."""
+    Number(above=0, high=86_400)("seconds", seconds)
     stream = Stream(system, batch_size=batch_size, threads=threads, device=device)
     check_threads(stream)
     if (costs := sample_costs(system, device=stream.device)) is None:

@@ -12,7 +12,7 @@ import os
 import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,8 @@ from tqdm import tqdm
 from ipads_stream.core.backend import is_torch
 from ipads_stream.core.description import describe
 from ipads_stream.core.errors import ConfigError
-from ipads_stream.core.fields import Choice, Whole
-from ipads_stream.core.files import bounded, from_json, h5_node, h5_numbers, json_text
+from ipads_stream.core.fields import Choice, Instance, Whole
+from ipads_stream.core.files import bounded, from_json, h5_node, h5_numbers, json_text, mapped_npy
 from ipads_stream.core.random import Keys
 from ipads_stream.core.sample import GROUPS, Arrays, Sample
 from ipads_stream.core.units import UNITS, dimension
@@ -35,6 +35,9 @@ from ipads_stream.systems import ParametricSystem, Quantified, System
 FORMATS = ("npy", "hdf5")
 ROWWISE = ("weight", "substituted")  # arrays with one value per sample
 CHUNK = 1 << 22  # bytes hashed at once
+MANIFEST: dict[str, type] = {
+    "system": str, "config": dict, "config_hash": str, "num_samples": int, "arrays": dict,
+}  # fmt: skip
 
 
 def freeze(
@@ -171,6 +174,12 @@ def _shape(array: Any) -> dict[str, Any]:
     return {"dtype": array.dtype.str, "shape": list(array.shape)}
 
 
+def _array(folder: Path, name: str) -> np.ndarray:
+    if Path(name).name != name:
+        raise ValueError("no name of a file")
+    return mapped_npy(folder / f"{name}.npy")
+
+
 def _sha256(path: Path, name: str, array: Any) -> str:
     """Digest of a NumPy array's file, or of an HDF5 array's values, a piece at a time."""
     if path.is_dir():
@@ -216,7 +225,7 @@ class Frozen:
             except (OSError, EOFError, KeyError, ValueError) as error:
                 raise ConfigError(name, None, f"an array of the set {path} ({error})") from error
             shape = _shape(array)
-            if any(shape[key] != expected[key] for key in shape):
+            if any(shape[key] != expected.get(key) for key in shape):
                 raise ConfigError(name, shape, f"{expected}, as the manifest says")
             if digest != expected.get("sha256"):
                 allowed = f"SHA-256 {expected.get('sha256')}, as the manifest says"
@@ -291,6 +300,11 @@ def _opened(path: Path) -> tuple[dict[str, Any], Callable[[str], Any]]:
     body = {key: value for key, value in manifest.items() if key != "manifest_hash"}
     if manifest.get("manifest_hash") != _hash(body):
         raise ConfigError("manifest_hash", manifest.get("manifest_hash"), "the manifest's own hash")
+    for key, kind in MANIFEST.items():
+        Instance(of=kind, allowed=f"{kind.__name__}, in a manifest")(key, manifest.get(key))
+    Whole(low=1)("num_samples", manifest["num_samples"])
+    for name, described in manifest["arrays"].items():
+        Instance(of=dict, allowed="its shape, dtype and sha256, in a manifest")(name, described)
     if path.is_dir():
-        return manifest, lambda name: np.load(path / f"{name}.npy", mmap_mode="r")
+        return manifest, partial(_array, path)
     return manifest, lambda name: h5_numbers(h5_node(file, name))

@@ -28,7 +28,7 @@ from ipads_stream.core.random import Keys
 from ipads_stream.core.sample import Arrays, Sample
 from ipads_stream.distributions import Distribution, parameter
 from ipads_stream.physics import cramer_rao
-from ipads_stream.systems.base import Axis, ParametricSystem
+from ipads_stream.systems.base import GONE, Axis, ParametricSystem
 
 TYPICAL_SNR = 50.0
 BACKGROUND, UNEXPLAINED = "of the background", "what no signal of the model explains"
@@ -254,6 +254,14 @@ class EchoTrain(Relaxometry):
     num_echoes: Distribution = parameter(integer=True, within=(2, MOST))
     first_echo: Distribution = parameter(quantity="time", within=(1e-4, 1.0))
     spacing: Distribution = parameter(quantity="time", within=(1e-4, 1.0))
+
+    def check(self) -> None:
+        super().check()
+        (time,) = self.estimated
+        first, longest = self.first_echo.support[0], getattr(self, time).support[1]
+        if first > GONE * longest:
+            allowed = f"at most {GONE * longest:g} s: later nothing is left of the signal ({time})"
+            raise ConfigError("first_echo", self.first_echo.support, allowed)
 
     @property
     def array_axes(self) -> dict[str, Axis]:

@@ -60,6 +60,12 @@ class T1Map(Relaxometry):
     largest_flip: Distribution = parameter(quantity="angle", within=(1e-3, 1.5))
     crowding: Distribution = parameter(within=(0.2, 5.0))
 
+    def check(self) -> None:
+        super().check()
+        if self.smallest_flip.support[0] >= self.largest_flip.support[1]:
+            allowed = "below largest_flip: images of one flip angle tell T1 from no amplitude"
+            raise ConfigError("smallest_flip", self.smallest_flip.support, allowed)
+
     @property
     def array_axes(self) -> dict[str, Axis]:
         return {name: Axis("flip angle") for name in ("signal", "flip", "TR")}

@@ -174,6 +174,8 @@ def _refuse_other_run(output: Path, config: dict[str, Any]) -> None:
     if (output / CONFIG).exists():
         try:
             before = from_json((output / CONFIG).read_bytes())
+            if "system" not in before:
+                raise ValueError("of no run")
             check_resume(before, from_json(json_text(config)), str(output))
         except ConfigError as error:
             raise refused(f"that of this one has {error}") from None

@@ -107,16 +107,14 @@ def test_every_array_creation_in_physics_passes_dtype_and_device():
                 assert "device" in given or node.func.attr == "empty", f"{path.name}:{node.lineno}"
 
 
-def test_import_is_fast_and_lean():
+def test_import_is_lean():
     program = (
-        "import sys, time; t = time.perf_counter(); import ipads_stream;"
-        "heavy = {'torch', 'hydra', 'wandb', 'cupy', 'numba', 'lightning', 'matplotlib'};"
-        "print(time.perf_counter() - t, sorted(heavy & set(sys.modules)))"
+        "import sys, ipads_stream;"
+        "heavy = {'torch', 'hydra', 'wandb', 'cupy', 'numba', 'lightning', 'matplotlib', 'scipy'};"
+        "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    seconds, _, heavy = done.stdout.strip().partition(" ")
-    assert heavy == "[]"
-    assert float(seconds) < 0.5
+    assert done.stdout.strip() == "[]"
 
 
 def test_the_public_names_exist():

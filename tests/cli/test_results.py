@@ -47,6 +47,7 @@ def test_every_file_of_results_is_on_a_page(tables, monkeypatch):
         "method_tables",
         "diagnosis_tables",
         "posterior_tables",
+        "resuming_page",
     ):
         load = sys.modules[module].load
         monkeypatch.setattr(

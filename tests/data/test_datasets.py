@@ -1,5 +1,8 @@
 """Named measured data: where they are looked for and how their absence is told."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -59,6 +62,25 @@ def test_wrong_checksum_in_the_folder_is_an_error(no_network, monkeypatch, tmp_p
     monkeypatch.setenv("IPADS_DATA", str(tmp_path))
     with pytest.raises(datasets.DataUnavailable, match="checksum mismatch"):
         datasets.find("ubiquitin")
+
+
+@pytest.mark.parametrize("name", datasets.NAMES)
+def test_downloads_are_https_and_checked(name, no_network, monkeypatch, tmp_path):
+    import pooch
+
+    asked = []
+    monkeypatch.setattr(pooch, "retrieve", lambda url, **named: asked.append((url, named)) or "x")
+    datasets.find(name)
+    ((url, named),) = asked
+    assert url.startswith("https://")
+    assert re.fullmatch(r"sha256:[0-9a-f]{64}", named["known_hash"])
+
+
+def test_nothing_else_of_the_package_asks_the_network():
+    package = Path(datasets.__file__).parents[1]
+    fetching = r"\b(import|from) (pooch|requests|urllib|http|ftplib|httpx|aiohttp)\b|http://\S+\."
+    found = {path.name for path in package.rglob("*.py") if re.search(fetching, path.read_text())}
+    assert found == {"named.py"}
 
 
 def test_ubiquitin_amides_lie_at_their_assigned_shifts(measured):

@@ -19,9 +19,10 @@ SHORT = {  # verb -> words that make it a short one, and its weight
     "train": ([*FREE, "logger=none", "trainer.max_steps=1", "trainer.bar=false",
                "trainer.val_every=0", "stream.batch_size=2", "stream.threads=0"], 12),
     "preview": ([*FREE, "samples=2", "progress=[0]"], 1),
-    "evaluate": ([*FREE, "checkpoint={before}/{system}.ckpt", "samples=2"], 2),
-    "diagnose": ([*FREE, "checkpoint={before}/{system}.ckpt", "data=nowhere"], 2),
-    "replay": (["output=out", "checkpoint={before}/{system}.ckpt", "index=1"], 4),
+    "evaluate": ([*FREE, "checkpoint={checkpoint}", "samples=2"], 2),
+    "apply": ([*FREE, "checkpoint={checkpoint}", "data=nowhere"], 3),
+    "diagnose": ([*FREE, "checkpoint={checkpoint}", "data=nowhere"], 2),
+    "replay": (["output=out", "checkpoint={checkpoint}", "index=1"], 4),
     "shift": (["output=out", "shift=tiny", "arm=nobody", "logger=none"], 4),
     "fit-prior": (["output=out", "data=nowhere"], 4),
     "adopt": (["output=out", "data=nowhere"], 2),
@@ -38,14 +39,21 @@ NUMBERS = (b"0", b"-1", b"1e30", b"nan", b"inf", b"99999999999", b"", b"x", b"1e
 WHOLE = (b"", b"\0" * 64, b"\xff" * 600, b"x", b"{}", b"[" * 3000, b"\n", b"- a\n- b: c: d")
 WORDS = (b"\xff" * 4, b"\0" * 4, b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\xc0\x7f")
 ECHOES = b'{"EchoTime": [0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08]}'
+SMALL = {  # what volumes and images are made as: of more, a classical method takes long
+    "deepspio": ["system.shape=[12,10,8]"],
+    "oled": ["system.sequence.matrix=32"],
+    "qsmnet": ["system.shape=[12,10,8]"],
+    "qsmnet_unrolled": ["system.shape=[12,10,8]"],
+}
 Files = dict[str, bytes]
 
 
 def sound_files() -> list[tuple[list[str], Files]]:
     """Words of a line that reads files, and them; each is one sample of its kind."""
     freeze = [*SHORT["freeze"][0]]
-    spectral = ["evaluate", *FREE, "checkpoint={before}/dlnmr.ckpt", "rates=[0.25]", "schedules=1"]
-    images = ["evaluate", *FREE, "checkpoint={before}/{system}.ckpt"]
+    spectral = ["evaluate", *FREE, f"checkpoint={BEFORE}/dlnmr.ckpt", "rates=[0.25]", "schedules=1"]
+    images = ["evaluate", *FREE, "checkpoint={checkpoint}"]
+    posterior = ["apply", *FREE, "checkpoint={trained}/t2_map/run.ckpt"]
     train = ["train", *SHORT["train"][0]]
     system = (BEFORE.parents[1] / "conf/system/dlnmr.yaml").read_bytes()
     file = "ipads_stream.sequences.fingerprint_schedules.ScheduleFile"
@@ -56,6 +64,9 @@ def sound_files() -> list[tuple[list[str], Files]]:
         ([*images, "data=i.nii"], {"i.nii": _image(), "i.json": ECHOES}),
         (["adopt", "output=out", "data=i.nii"], {"i.nii": _image(), "i.json": ECHOES}),
         ([*images, "data=i.npy"], {"i.npy": _npy(np.ones((4, 4, 1, 8))), "i.json": ECHOES}),
+        ([*posterior, "data=i.nii"], {"i.nii": _image(), "i.json": ECHOES}),
+        ([*posterior, "data=i.npy", "axis=[1,2,3,4,5,6,7,8]", "axis_unit=ms"],
+         {"i.npy": _npy(np.ones((2, 2, 1, 8)))}),
         ([*images, "data=s.txt"], {"s.txt": b"1.0 0.5\n0.5 -0.25\n0.25 0.0\n0.1 0.1\n"}),
         (["evaluate", *FREE, "checkpoint=c", "samples=2"], {"c": _checkpoint("drone")}),
         (["train", "resume=c", "trainer.max_steps=1", *FREE], {"c": _checkpoint("ann_mwf")}),

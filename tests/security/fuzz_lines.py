@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fuzz_files import BEFORE, SHORT, mutated, sound_files
+from fuzz_files import BEFORE, SHORT, SMALL, mutated, sound_files
 
 VALUES = (
     "null", "true", "nan", "inf", "-inf", "0", "-1", "1", "1e-30", "1e9", "1e18", "1e400", "0.5",
@@ -61,24 +62,31 @@ class Line:
     files: dict[str, bytes] = field(default_factory=dict)
 
 
-def lines(seed: int, count: int) -> Iterator[Line]:
-    """So many, of which a fifth reads files."""
-    yield from _Lines(seed).drawn(count)
+def lines(seed: int, count: int, trained: Path) -> Iterator[Line]:
+    """So many, of which a fifth reads files.
+
+    Args:
+        seed: of what is drawn.
+        count: of lines.
+        trained: folder in which the runs of :func:`sound_lines` are.
+    """
+    yield from _Lines(seed, trained).drawn(count)
 
 
-def sound_lines() -> Iterator[Line]:
-    """A short training of every system."""
-    for system in _Lines(0).systems:
-        yield Line(["train", *SHORT["train"][0], f"system={system}"])
+def sound_lines(trained: Path) -> Iterator[Line]:
+    """A short training of every system, in a folder."""
+    for system in _Lines(0, trained).systems:
+        output = f"output={trained / system}"
+        small = SMALL.get(system, [])
+        yield Line(["train", *SHORT["train"][0], f"system={system}", *small, output])
 
 
 class _Lines:
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, trained: Path) -> None:
         from ipads_stream.config import group_names
 
         self.draw = np.random.Generator(np.random.Philox(seed))
-        names = group_names("system")
-        self.systems = [name for name in names if (BEFORE / f"{name}.ckpt").is_file()]
+        self.trained, self.systems = trained, group_names("system")
         self.keys: dict[tuple[str, ...], list[str]] = {}
 
     def pick(self, things: Sequence[Any]) -> Any:
@@ -92,7 +100,7 @@ class _Lines:
             if self.draw.random() < 0.2:
                 words, files = self.pick(sources)
                 name = self.pick(list(files))
-                words = _filled(words, system)
+                words = self.filled(words, system)
                 words += self.changed(words[0], []) if self.draw.random() < 0.1 else []
                 yield Line(words, files | {name: mutated(files[name], self.draw)})
             else:
@@ -102,7 +110,7 @@ class _Lines:
     def words(self, verb: str, system: str) -> list[str]:
         from ipads_stream.config import conf_dir
 
-        base = _filled(SHORT[verb][0], system)
+        base = self.filled(SHORT[verb][0], system)
         if verb == "config":
             base = [self.pick([*SHORT, "x"])] if self.draw.random() < 0.5 else base
         primary = conf_dir() / f"{(base[0] if verb == 'config' else verb).replace('-', '_')}.yaml"
@@ -169,11 +177,14 @@ class _Lines:
             value = f"{{_target_: {uniform}, low: {value}, high: {high}}}"
         return value
 
+    def filled(self, words: Sequence[str], system: str) -> list[str]:
+        """Words with their places filled: checkpoint, of an earlier version if it is small."""
+        old = BEFORE / f"{system}.ckpt"
+        is_old = old.is_file() and system not in SMALL
+        checkpoint = old if is_old else self.trained / system / "run.ckpt"
+        places = {"{checkpoint}": str(checkpoint), "{trained}": str(self.trained)}
+        return [re.sub(r"{\w+}", lambda x: places.get(x[0], x[0]), word) for word in words]
+
 
 def _dots(key: str) -> list[int]:
     return [match.start() for match in re.finditer(r"\.", key)]
-
-
-def _filled(words: Sequence[str], system: str) -> list[str]:
-    places = {"{system}": system, "{before}": str(BEFORE)}
-    return [re.sub(r"{\w+}", lambda x: places.get(x[0], x[0]), word) for word in words]

@@ -60,6 +60,19 @@ def test_npy_headers(reader, shape, tmp_path):
         reader(path, None) if reader is read_arrays else reader(path)
 
 
+@pytest.mark.parametrize("reader", [read_fids, read_kspace, read_images, read_arrays, Empirical])
+@pytest.mark.parametrize("start", [b"\x9d", b"[" * 60, b"(", b"'", b"9" * 60], ids=str)
+def test_npy_headers_that_python_cannot_parse(reader, start, tmp_path):
+    path = _npy(tmp_path / "x.npy", (8,), dtype="<f8")
+    raw = path.read_bytes()
+    path.write_bytes(raw[:10] + start + raw[10 + len(start) :])
+    with pytest.raises((ConfigError, UnusableData)):
+        if reader is Empirical:
+            Empirical(path=str(path))
+        else:
+            reader(path, None) if reader is read_arrays else reader(path)
+
+
 def test_an_archive_named_npy(tmp_path):
     np.savez(tmp_path / "x.npz", a=np.ones(3))
     (tmp_path / "x.npz").rename(tmp_path / "x.npy")
@@ -128,6 +141,15 @@ def test_nifti_headers(name, suffix, tmp_path):
             reader(path)
         except ConfigError as error:
             assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("row", [(0, 0, 0, 0), (float("nan"),) * 4, (1, 0, 0, 0)], ids=str)
+def test_axes_that_span_no_space(row, tmp_path):
+    raw = bytearray(_header())
+    struct.pack_into("<4f", raw, 296, *row)  # where the second axis of the scanner lies
+    (tmp_path / "x.nii").write_bytes(raw)
+    with pytest.raises(ConfigError, match="three axes of space"):
+        read_images(tmp_path / "x.nii")
 
 
 @pytest.mark.parametrize(
@@ -263,6 +285,34 @@ def _frozen(path, link):
         manifest = body | {"manifest_hash": hashlib.sha256(text).hexdigest()}
         file.attrs["manifest"] = json.dumps(manifest)
     return path
+
+
+WRONG_SETS = {
+    "a file elsewhere": {"arrays": {"../other": {"dtype": "<f8", "shape": [4], "sha256": ""}}},
+    "arrays": {"arrays": [1]},
+    "an array": {"arrays": {"params.x": 3}},
+    "no array": {"arrays": {"params.x": {}}},
+    "system": {"system": None},
+    "config": {"config": "x"},
+    "no samples": {"num_samples": 0},
+    "samples": {"num_samples": "4"},
+}
+
+
+@pytest.mark.parametrize("change", WRONG_SETS.values(), ids=WRONG_SETS)
+def test_a_frozen_set_whose_manifest_is_wrong_is_one_line(change, tmp_path):
+    array = {"dtype": "<f8", "shape": [4], "sha256": ""}
+    body = {"system": "x", "config": {}, "config_hash": "", "num_samples": 4,
+            "arrays": {"params.x": array}} | change  # fmt: skip
+    text = json.dumps(body, sort_keys=True).encode()
+    (tmp_path / "set").mkdir()
+    for name in ("other.npy", "set/params.x.npy"):
+        np.save(tmp_path / name, np.zeros(4))
+    manifest = body | {"manifest_hash": hashlib.sha256(text).hexdigest()}
+    (tmp_path / "set/manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ConfigError) as error:
+        Frozen(tmp_path / "set")
+    assert "\n" not in str(error.value) and "hash" not in str(error.value).partition("=")[0]
 
 
 def test_links_of_a_frozen_set_are_not_followed(tmp_path):

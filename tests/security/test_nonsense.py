@@ -58,6 +58,15 @@ REFUSED = [
     ("qsmnet_unrolled", "noise=1e9", "noise"),
     ("oled", "sequence.acceleration=1.5", "acceleration"),
     ("oled", "sequence.acceleration=3", "acceleration"),
+    ("t2_map", "T2={_target_: ipads_stream.distributions.Uniform, low: 0.2, high: 0.4, unit: ms}",
+     "first_echo.*nothing is left"),
+    ("t2_map", "first_echo=100", "first_echo"),
+    ("t2_map", "num_echoes=1", "num_echoes"),
+    ("t2star_map", "first_echo=0", "first_echo"),
+    ("t2star_map", "snr=0", "snr"),
+    ("t1_map", "smallest_flip=1.2", "smallest_flip.*largest_flip"),
+    ("t1_map", "B1=0", "B1"),
+    ("t1_map", "TR=100", "TR"),
 ]  # fmt: skip
 
 

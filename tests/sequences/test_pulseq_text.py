@@ -1,6 +1,8 @@
 """Pulseq files written by hand: what other programs write, and what nobody should."""
 
 import math
+import os
+import resource
 import warnings
 
 import numpy as np
@@ -22,6 +24,7 @@ from ipads_stream.sequences import (
     read_shims,
     write_pulseq,
 )
+from ipads_stream.sequences.pulseq_text import LARGEST_FILE
 
 FREE = Scanner(rf_dead_time=0.0, rf_ringdown_time=0.0, adc_dead_time=0.0)
 VERSION = "[VERSION]\nmajor 1\nminor {}\nrevision 0\n\n"
@@ -142,6 +145,44 @@ def test_what_a_shape_declares_is_refused_before_it_is_made(samples, tmp_path):
     lines = {"BLOCKS": ["1 6 0 1 0 0 0 0"], "GRADIENTS": ["1 1000 1 0 0"]}
     path = file_of(tmp_path, 4, [(samples, 1, 0, 0, samples - 3)], **lines)
     with pytest.raises(ValueError, match=f"made.seq: {samples} samples in shapes; at most"):
+        read_pulseq(path)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "lines", "what"),
+    {
+        "two points far apart": (
+            [(2, 1, 0.5), (2, 0, 10**10)],
+            {"BLOCKS": ["1 1000000000 1 0 0 0 0 0"], "RF": ["1 100 1 0 2 0 0 0"]},
+            "10000000000 cells of a pulse",
+        ),
+        "a shape of many gradients": (
+            [(4_000_000, 0, 0, 4_000_000 - 2)],
+            {"BLOCKS": [f"{n} 4000000 0 {n} 0 0 0 0" for n in range(1, 7)],
+             "GRADIENTS": [f"{n} {1000 + n} 1 0 0" for n in range(1, 7)]},
+            "20000000 samples in events",
+        ),
+        "a window of the receiver": (
+            [],
+            {"BLOCKS": ["1 100000 0 0 0 0 1 0"], "ADC": ["1 1000000000 1 0 0 0"]},
+            "samples=1000000000: at most",
+        ),
+    }.values(),
+    ids=["two points far apart", "a shape of many gradients", "a window of the receiver"],
+)  # fmt: skip
+def test_what_a_small_file_stands_for_is_refused_before_it_is_made(shapes, lines, what, tmp_path):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    path = file_of(tmp_path, 4, shapes, **lines)
+    assert path.stat().st_size < 1000
+    with pytest.raises(ValueError, match=what):
+        read_pulseq(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 20  # 1 GB
+
+
+def test_a_file_that_is_too_long_is_not_read(tmp_path):
+    path = file_of(tmp_path, 4, BLOCKS=["1 1 0 0 0 0 0 0"])
+    os.truncate(path, LARGEST_FILE + 1)  # takes no room on the disk
+    with pytest.raises(ValueError, match=rf"{LARGEST_FILE + 1} bytes; at most"):
         read_pulseq(path)
 
 

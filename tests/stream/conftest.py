@@ -47,6 +47,19 @@ def toy():
     return Toy
 
 
+@pytest.fixture
+def counting():
+    """A small system, and the list of the first sample of each batch that it has drawn."""
+    made = []
+
+    class Counting(Toy):
+        def draw(self, keys, progress):
+            made.append(int(keys.indices[0]))
+            return super().draw(keys, progress)
+
+    return Counting(), made
+
+
 @pytest.fixture(scope="session")
 def system():
     return load_system("dlnmr", ["points=32"])

@@ -172,6 +172,17 @@ def test_divergence_stops_and_keeps_the_last_good_checkpoint(tmp_path, words, mo
     assert all(torch.isfinite(value).all() for value in kept["weights"].values())
 
 
+def test_settings_that_make_training_diverge_are_told(tmp_path, words, capsys):
+    """Each step takes the weights by about -99."""
+    run, hard = tmp_path / "run", ["trainer.learning_rate=10", "trainer.weight_decay=10"]
+    assert main(["train", *words, *hard, "trainer.max_steps=60", f"output={run}"]) == 1
+    error = capsys.readouterr().err
+    assert "diverged by step" in error and "learning_rate" in error and error.count("\n") == 1
+    kept = read_checkpoint(run / "run.ckpt")
+    assert 0 < kept["steps"] < 60
+    assert all(torch.isfinite(value).all() for value in kept["weights"].values())
+
+
 def test_divergence_in_the_last_step_is_not_saved(tmp_path, words, monkeypatch, capsys):
     report = supervised.Training.report
     monkeypatch.setattr(
