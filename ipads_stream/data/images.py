@@ -67,9 +67,7 @@ def read_images(path: Path) -> Images:
     for file, echo, affine in zip(files, values, affines, strict=True):
         _check_alike(file, echo, affine, files[0], values[0], affines[0])
         if len(files) > 1 and echo.shape[-1] != 1:
-            raise ConfigError(
-                "data", f"{file.name} of shape {echo.shape}", "one image per echo"
-            )
+            raise ConfigError("data", f"{file.name} of shape {echo.shape}", "one image per echo")
     if len(set(notes)) > 1:
         raise ConfigError("data", "; ".join(sorted(set(notes))), "echoes of one kind and unit")
     together = np.concatenate(values, axis=-1)
