@@ -156,7 +156,8 @@ def _noise(
     if sigma is not None:
         return sigma, "of the background"
     (time,) = system.estimated
-    decays = np.exp(-TE / np.geomspace(*getattr(system, time).support, 400)[:, None])
+    low, high = getattr(system, time).support
+    decays = np.exp(-TE / np.geomspace(low, high, 400)[:, None])
     sigma = residual(rows, decays)
     return sigma, "assumed: what no decay explains, for want of a background and of repeats="
 
