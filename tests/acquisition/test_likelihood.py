@@ -9,13 +9,13 @@ from scipy import stats
 
 from ipads_stream.acquisition.likelihood import gaussian, noncentral_chi
 
-RNG = np.random.default_rng(0)
 MASK = np.array([[True] * 5, [True, True, False, True, False]])
 
 
 def measured_and_signals(dtype, count=7):
-    signal = 10.0 ** RNG.uniform(-2, 2.3, (2, 5, count))
-    measured = np.abs(signal[..., 0] + RNG.normal(size=(2, 5)))
+    rng = np.random.default_rng(0)  # for each test anew, whatever ran before it
+    signal = 10.0 ** rng.uniform(-2, 2.3, (2, 5, count))
+    measured = np.abs(signal[..., 0] + rng.normal(size=(2, 5)))
     return measured.astype(dtype), signal.astype(dtype)
 
 
@@ -29,7 +29,9 @@ def test_magnitudes_have_the_density_of_scipy(coils):
     expected = np.sum(np.where(MASK[:, :, None], terms, 0), axis=1)
     inside = expected > -1e4  # beyond, SciPy's own series loses digits
     assert inside.mean() > 0.5
-    np.testing.assert_allclose(found[inside], expected[inside], rtol=1e-6, atol=5e-6)
+    np.testing.assert_allclose(
+        found[inside], expected[inside], rtol=1e-6, atol=5e-5
+    )  # 1e-5 an image
 
 
 def test_the_kernel_has_the_numbers_of_the_formula():

@@ -27,15 +27,14 @@ SMALL = {
 KEYS = Keys(0, "contract", np.arange(3, dtype=np.uint64))
 # tests/baselines runs them, too
 SLOW = ("posterior mean", "Lorentzian fit", "full model fit", "non-linear fit", "total variation")
-RNG = np.random.default_rng(0)
 
 
 def images(*shape):
-    return RNG.uniform(0.5, 1.0, size=shape)
+    return np.random.default_rng(0).uniform(0.5, 1.0, size=shape)
 
 
 def complex_images(*shape):
-    return images(*shape) * np.exp(1j * RNG.normal(size=shape))
+    return images(*shape) * np.exp(1j * np.random.default_rng(1).normal(size=shape))
 
 
 MEASURED = {
