@@ -27,6 +27,7 @@ def test_magnitudes_have_the_density_of_scipy(coils):
     # m^2 has the non-central chi-square distribution of 2 N degrees of freedom.
     terms = stats.ncx2.logpdf(m**2, 2 * coils, signal**2) + np.log(2 * m)
     expected = np.sum(np.where(MASK[:, :, None], terms, 0), axis=1)
+    # Ours are exact to 1e-5 an image.
     inside = expected > -1e4  # beyond, SciPy's own series loses digits
     assert inside.mean() > 0.5
     np.testing.assert_allclose(
