@@ -106,7 +106,7 @@ def ranked(system: Any, TE: np.ndarray, cases: int) -> list[dict[str, Any]]:
     """What was found best where something is hidden, with 95 % intervals of the share."""
     rows = []
     for name, (hidden, coils) in HIDDEN.items():
-        found = diagnose_voxels(system, *regions(name, TE, cases, hidden, coils)).first
+        found = diagnose_voxels(system, *regions(name, TE, cases, hidden, coils)).ranked_first
         right = found.count("as simulated" if name == "nothing" else name)
         ends = stats.binomtest(right, cases).proportion_ci(method="wilson")
         others = {x: found.count(x) for x in sorted(set(found))}

@@ -55,7 +55,7 @@ class Diagnosis:
     region: Int[np.ndarray, " B"]
 
     @property
-    def first(self) -> list[str]:
+    def ranked_first(self) -> list[str]:
         """What explains each region best; ``NONE`` where nothing gains."""
         names = [*self.gains]
         table = np.stack([self.gains[name] for name in names])
@@ -69,7 +69,7 @@ class Diagnosis:
 
     def sentence(self) -> str:
         """What explains the data best, in words."""
-        first = self.first
+        first = self.ranked_first
         share = 1 - first.count(NONE) / len(first)
         if share < SHARE:
             return f"nothing that was tried explains more than the system does ({_of(first)})"
@@ -179,7 +179,7 @@ def regions(
 
 def section(system: str, found: Diagnosis, notes: Sequence[str], picture: Path) -> Section:
     """The ranked table of a system's imperfections, its sentence and a picture."""
-    first, rows = found.first, []
+    first, rows = found.ranked_first, []
     for name in found.ranked:
         gains, remedy = found.gains[name], found.imperfections[name].remedy
         is_there = (gains > 0)[found.region]

@@ -63,7 +63,7 @@ class Misfit:
             p = self.p[known]
             if ratio > NOISE:
                 p = stats.chi2.sf(self.chi2[known] / ratio**2, self.freedom[known])
-                parts.append(f"the noise is {ratio:.2f} times what was taken")
+                parts.append(self._of_noise(ratio))
             share = float(np.mean(p < RARE))
             if share > EXCESS * RARE:
                 text = f"the signal model does not hold in {100 * share:.3g} % of the voxels"
@@ -75,6 +75,11 @@ class Misfit:
             parts.append(f"{text}, or outside of it")
         said = parts or ["the data are what was simulated, as far as they tell"]
         return "; ".join(said + self._worth())
+
+    def _of_noise(self, ratio: float) -> str:
+        if self.is_noise_fitted:  # by the best curves: more is left by the estimates, not the noise
+            return f"the estimates leave {ratio:.2f} times what the best signals of the model leave"
+        return f"the noise is {ratio:.2f} times what was taken"
 
     def _worth(self) -> list[str]:
         """What chi-square cannot see: a noise found by the fit, and what few images leave open."""

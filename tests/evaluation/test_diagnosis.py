@@ -45,7 +45,7 @@ HIDDEN = {
 @pytest.mark.parametrize("name", HIDDEN)
 def test_what_is_hidden_explains_the_data_best(name):
     found = diagnose_voxels(load_system("t2_map"), decays(HIDDEN[name]), REGION)
-    assert found.first.count(name) >= REGIONS - 1
+    assert found.ranked_first.count(name) >= REGIONS - 1
     assert found.ranked[0] == name
     assert found.sentence().startswith(name)
 
@@ -65,7 +65,7 @@ def test_stimulated_echoes_and_coils():
 
     system = load_system("t2_map")
     found = diagnose_voxels(system, decays(turned), REGION)
-    assert found.first.count("stimulated echoes") == REGIONS
+    assert found.ranked_first.count("stimulated echoes") == REGIONS
     assert np.median(found.fits["stimulated echoes"].shared["B1"]) == pytest.approx(0.8, abs=0.02)
     found = diagnose_voxels(system, decays(coils=8), REGION)
     assert found.ranked[0] == "several coils"
@@ -94,7 +94,7 @@ def echoes(T2, B1, T1=1.0, spins=128):
 
 def test_where_nothing_is_hidden_nothing_is_found():
     found = diagnose_voxels(load_system("t2_map"), decays(), REGION)
-    assert found.first.count(NONE) >= REGIONS - 1
+    assert found.ranked_first.count(NONE) >= REGIONS - 1
     assert "nothing that was tried" in found.sentence()
     gradient = load_system("t2star_map", ["T2s.high=700"])
     found = diagnose_voxels(gradient, decays(lambda s, T2: s * np.sinc(5 * TE)), REGION)
