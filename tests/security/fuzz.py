@@ -197,8 +197,8 @@ def _tally(path: Path, piece: dict[str, Any]) -> None:
     path.write_text(json.dumps({"pieces": [*others, piece]}, indent=1) + "\n")
 
 
-def main(count: int, seed: int = 0, start: int = 0, path: Path | None = None) -> None:
-    """Prints what is wrong, and keeps the tally."""
+def main(count: int, seed: int = 0, start: int = 0, path: Path | None = None) -> int:
+    """Prints what is wrong, and keeps the tally; how many lines it was."""
     here = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(here, capture_output=True, text=True).stdout.strip()
     began, verbs, faults = time.time(), dict[str, Counter[str]](), list[int]()
@@ -217,9 +217,11 @@ def main(count: int, seed: int = 0, start: int = 0, path: Path | None = None) ->
             sys.stdout.write(f"{number} lines, {time.time() - began:.0f} s\n")
         sys.stdout.flush()
     sys.stdout.write(f"{len(faults)} faults in {count - start} lines\n")
+    return len(faults)
 
 
 if __name__ == "__main__":
-    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ["OMP_NUM_THREADS"] = "1"  # threads of OpenMP do not survive a fork
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-    main(*(int(x) for x in sys.argv[1:4]), *(Path(x) for x in sys.argv[4:5]))
+    wrong = main(*(int(x) for x in sys.argv[1:4]), *(Path(x) for x in sys.argv[4:5]))
+    sys.exit(1 if wrong else 0)
