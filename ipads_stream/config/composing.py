@@ -139,6 +139,9 @@ def _checked(config: dict[str, Any], name: str, overrides: Sequence[Any]) -> dic
         if override.is_add() and top not in known:
             listed = f"{name} has {', '.join(known)}{suggestion(top, known)}"
             raise ConfigError(override.key_or_group, override.value(), f"no such key; {listed}")
+        if override.is_delete() and groups.get(override.key_or_group) is not None:
+            allowed = f"one of {', '.join(group_names(top))}; {name} needs one"
+            raise ConfigError(override.key_or_group, override.input_line, allowed)
     for key, default in primary.items():
         if key not in config:
             raise ConfigError(key, None, f"a value; {name} needs one")
@@ -152,14 +155,15 @@ def _checked(config: dict[str, Any], name: str, overrides: Sequence[Any]) -> dic
 
 
 @cache
-def _primary(name: str) -> tuple[dict[str, Any], list[str]]:
-    """Keys of a primary file with their defaults, and its groups."""
+def _primary(name: str) -> tuple[dict[str, Any], dict[str, str | None]]:
+    """Keys of a primary file with their defaults, and its groups with the file taken of each."""
     keys = yaml.safe_load((conf_dir() / f"{name}.yaml").read_text(encoding="utf-8"))
-    groups = [
-        group for item in keys.pop("defaults", []) if isinstance(item, dict) for group in item
-    ]
+    groups: dict[str, str | None] = {}
+    for item in keys.pop("defaults", []):
+        groups |= item if isinstance(item, dict) else {}
     keys.pop("hydra", None)
-    return keys, list(dict.fromkeys(groups))
+    groups.pop("recommended", None)  # it chooses of the others, and may be left out
+    return keys, groups
 
 
 def _searchpath(folder: Path) -> str:
