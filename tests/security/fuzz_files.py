@@ -51,7 +51,14 @@ Files = dict[str, bytes]
 def sound_files() -> list[tuple[list[str], Files]]:
     """Words of a line that reads files, and them; each is one sample of its kind."""
     freeze = [*SHORT["freeze"][0]]
-    spectral = ["evaluate", *FREE, f"checkpoint={BEFORE}/dlnmr.ckpt", "rates=[0.25]", "schedules=1"]
+    spectral = [
+        "evaluate",
+        *FREE,
+        f"checkpoint={BEFORE}/dlnmr.ckpt",
+        "rates=[0.25]",
+        "schedules=1",
+        "samples=2",
+    ]
     images = ["evaluate", *FREE, "checkpoint={checkpoint}"]
     posterior = ["apply", *FREE, "checkpoint={trained}/t2_map/run.ckpt"]
     train = ["train", *SHORT["train"][0]]
