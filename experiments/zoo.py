@@ -58,7 +58,8 @@ def check_errors(path: Path, row: dict[str, Any]) -> None:
         before = told[now["quantity"], now["method"]]
         for key in ("log_rmse", "bound_ratio", "slope"):
             if now[key] != before[key] and not np.isclose(now[key], before[key], rtol=1e-3):
-                allowed = f"{before[key]}, as in posteriors.json (made by another training?)"
+                # Training on another processor rounds otherwise.
+                allowed = f"{before[key]}, as in posteriors.json; measure this training there first"
                 raise ConfigError(f"{key} of {now['quantity']}", now[key], allowed)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickletools
 import zipfile
 from pathlib import Path
@@ -107,6 +108,14 @@ def test_apply_without_training(tmp_path, capsys, monkeypatch):
     assert "Verdict: " in capsys.readouterr().out
     found = nibabel.load("maps/echoes_T2map.nii.gz").get_fdata().reshape(4, -1).mean(axis=1)
     np.testing.assert_allclose(found, T2, rtol=0.1)
+
+
+def test_evaluation_takes_no_log_of_the_working_directory_for_its_training(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    log = {"step": 1, "loss": 1.0, "wait_share": 0.0, "samples_per_second": 1.0}
+    Path("metrics.jsonl").write_text(json.dumps(log) + "\n")
+    assert main(["evaluate", "checkpoint=zoo:t1_map", "samples=20", "device=cpu"]) == 0
+    assert Path("report/report.html").is_file() and not Path("report/training.png").exists()
 
 
 def test_names_are_those_of_the_zoo_and_files_keep_their_meaning(tmp_path, monkeypatch):
