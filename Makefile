@@ -1,4 +1,4 @@
-# make install | demo | test | lint | docs. Everything lives in .venv; nothing else on the machine is touched.
+# make install | demo | test | lint | docs | zoo. Everything lives in .venv; nothing else on the machine is touched.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 # Measured data are looked up here first, if the folder exists; otherwise downloaded once on demand.
 export IPADS_DATA ?= $(wildcard ../shared/data)
 
-.PHONY: install demo test lint docs clean
+.PHONY: install demo test lint docs zoo clean
 
 install: $(STAMP)
 
@@ -31,6 +31,9 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+
+zoo: install
+	$(BIN)/python experiments/zoo.py
 
 docs: install
 	$(BIN)/sphinx-build -W --keep-going docs docs/_build/html

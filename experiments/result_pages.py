@@ -14,6 +14,7 @@ import resuming_page
 import signal_tables
 import study_tables
 import yaml
+import zoo_table
 from result_files import ROOT, load, table
 
 NOTE = "<!-- Written by experiments/readme_tables.py from the JSON files beside it. -->"
@@ -61,6 +62,7 @@ def pages() -> dict[str, str]:
         "kernels": kernel_tables.kernels(),
         "scaling": scaling(),
         "resuming": resuming_page.page(),
+        "zoo": zoo_table.zoo(),
     }
     made |= {name: study(name) for name in STUDIES if load(name)}
     made |= {name: quantities(name, result) for name, result in quantity_results().items()}
@@ -129,7 +131,8 @@ def _title(name: str) -> str:
               "generation": "Rates of generation, simulation and training",
               "kernels": "What the compiler makes of the CUDA texts",
               "scaling": "Rates and sizes, for training on many GPUs",
-              "resuming": resuming_page.TITLE}  # fmt: skip
+              "resuming": resuming_page.TITLE,
+              "zoo": "Networks that are part of the package"}  # fmt: skip
     targets = yaml.safe_load((ROOT / "experiments" / "targets.yaml").read_text())
     if name in titles:
         return titles[name]

@@ -9,11 +9,12 @@ from typing import Any
 
 import yaml
 
+from ipads_stream import zoo
 from ipads_stream.config import composed, conf_dir, group_names, suggestion
 from ipads_stream.core.description import flat
 from ipads_stream.core.errors import ConfigError
 
-GROUPS = ("systems", "nets", "losses", "trainers", "distributions", "sequences", "data")
+GROUPS = ("systems", "nets", "losses", "trainers", "distributions", "sequences", "data", "zoo")
 _FOLDERS = {"systems": "system", "nets": "net", "losses": "loss", "trainers": "trainer",
             "sequences": "sequence"}  # fmt: skip
 
@@ -47,6 +48,8 @@ def _entries(group: str) -> Iterator[tuple[str, str]]:
         for name, kind in vars(distributions).items():
             if isinstance(kind, type) and issubclass(kind, distributions.Distribution):
                 yield name, (kind.__doc__ or "").partition("\n")[0].rstrip(".")
+    elif group == "zoo":
+        yield from ((f"{zoo.PREFIX}{name}", zoo.sentence(name)) for name in zoo.names())
     else:
         from ipads_stream.data import named
 

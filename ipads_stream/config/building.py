@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ipads_stream import zoo
 from ipads_stream.config.composing import WRONG_VALUE, compose, suggestion
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.fields import Instance
@@ -186,7 +187,8 @@ def load_model(path: str | Path, *, trusted: Sequence[str] = (), device: str = "
     """A trained network, ready for somebody's data.
 
     Args:
-        path: a checkpoint written by training.
+        path: a checkpoint written by training, or ``zoo:NAME`` of the networks that are part of the
+            package; NAME alone is enough where no file is called so.
         trusted: packages besides this one whose classes the checkpoint may name.
         device: to run on.
 
@@ -209,6 +211,8 @@ def load_model(path: str | Path, *, trusted: Sequence[str] = (), device: str = "
     from ipads_stream.train.checkpoint import fill, read_checkpoint
 
     packages(trusted)
+    if str(path) in zoo.names() and not Path(path).exists():
+        path = f"{zoo.PREFIX}{path}"
     checkpoint = read_checkpoint(path)
     config = checkpoint["config"]
     held = sum(weight.nbytes for weight in checkpoint["weights"].values())

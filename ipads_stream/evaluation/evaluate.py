@@ -27,6 +27,7 @@ from ipads_stream.report.page import Section, present
 from ipads_stream.stream.estimate import Needs, check_needs, duration, sample_costs, tell
 from ipads_stream.stream.replay import digest, read_log
 from ipads_stream.systems import System
+from ipads_stream.zoo import located
 
 TRIED = 512  # samples at most, before the comparison
 
@@ -80,7 +81,7 @@ def evaluate(
         "training_seed": model.config.get("seed"),
     }
     training = {k: v for k, v in model.config.items() if k not in ("output", "resume")}
-    log = Path(config["checkpoint"]).with_name("metrics.jsonl")
+    log = located(config["checkpoint"]).with_name("metrics.jsonl")
     if lines := list(read_log(log)) if log.is_file() else []:
         caption = "Loss of every training step, and the share of the step spent waiting for data."
         curves = training_curves(lines, output / "training.png")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ipads_stream import zoo
 from ipads_stream.core.description import config_hash
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.fields import Choice, Instance, Number, Rule, Whole
@@ -112,6 +113,9 @@ def _run_config(
     run, checkpoint = config.get("run"), config.get("checkpoint")
     if (run is None) == (checkpoint is None):
         raise ConfigError("run", run, "given, or checkpoint, and not both")
+    if zoo.is_named(checkpoint):
+        allowed = "a run's: the zoo keeps no log of samples; its card tells how to train the same"
+        raise ConfigError("checkpoint", checkpoint, allowed)
     if checkpoint is not None:
         return read_checkpoint(checkpoint)["config"], Path(checkpoint).parent
     folder = Path(str(run))

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer
 
-from ipads_stream import __version__
+from ipads_stream import __version__, zoo
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.files import bounded, replacing, to_disk
 
@@ -62,13 +62,15 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """What a checkpoint holds: ``config``, ``stream``, ``version`` and ``weights`` of the network,
     ``steps`` and ``elapsed`` seconds of training.
 
+    ``zoo:NAME`` is a network of the package.
+
     Raises:
         ConfigError: the file is missing, or was not written by training with this package.
     """
-    path = Path(path)
+    path = zoo.located(path)
     allowed = "a file written by `ipads-stream train`"
     if not path.is_file():
-        raise ConfigError("checkpoint", str(path), allowed)
+        raise ConfigError("checkpoint", str(path), f"{allowed}, or one of {zoo.listed()}")
     try:
         with zipfile.ZipFile(path) as archive:
             # Training stores without compressing: what unpacks to more than the file is no weights.

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
+from ipads_stream import zoo
 from ipads_stream.core.description import flat
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.files import from_json, json_text, write_text
@@ -198,6 +199,9 @@ FREE = (
 
 def check_resume(before: dict[str, Any], config: dict[str, Any], path: str) -> None:
     """Raises ConfigError, by key, where what decides the numbers is not as in the checkpoint."""
+    if zoo.is_named(path):
+        allowed = "a run's: the zoo keeps weights alone; trainer=transfer starts from them"
+        raise ConfigError("resume", path, allowed)
     was, now = flat(before), flat(config)
     for key in sorted(was.keys() | now.keys()):
         free = any(key == name or key.startswith(f"{name}.") for name in FREE)

@@ -55,6 +55,9 @@ def test_the_wheel_holds_what_it_needs_and_no_more(dist):
         about = email.message_from_bytes(archive.read(metadata))
     assert {"ipads_stream/conf/train.yaml", "ipads_stream/core/philox.cu",
             "ipads_stream/py.typed"} <= set(names)  # fmt: skip
+    zoo = ROOT / "ipads_stream" / "zoo"
+    held = {f"ipads_stream/zoo/{path.name}" for path in zoo.glob("*.*")}
+    assert len(held) >= 9 and held <= set(names)  # four networks, their cards, the module
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not [n for n in names if n.startswith(("tests", "experiments", "docs", "examples"))]
     assert about["License-Expression"] == "MIT"
