@@ -95,14 +95,14 @@ def posteriors() -> str:
 `python experiments/posteriors.py`. Relaxation times under 20 protocols that training has not seen,
 {rows[0]["voxels"]} voxels. Trainings: {trainings}, {rows[0]["steps"]:,} steps each, which took
 {spent} of the processor, beside other work. The network proposes a normal posterior; 64 points of
-it are weighted with the likelihood. The exact posterior mean is by a grid, and no estimate has a
+it, 256 where there are three quantities, are weighted with the likelihood. The exact posterior mean is by a grid, and no estimate has a
 smaller error. Coverage: share of the truths inside the central interval (± 0.7 % at 90 %, by
 chance).
 Slope: of the estimate over the truth. In brackets the least and the largest of the trainings.
 
 {table(head, lines)}
 
-Effective sample sizes of 64 points: {effective} in the worst twentieth and in the median.
+Effective sample sizes over the points: {effective} in the worst twentieth and in the median.
 
 Asked was an error of at most {MOST} times that of the exact posterior mean, and that 90 % intervals
 hold {100 * LOW:.0f} to {100 * HIGH:.0f} % of the truths, of the weighted posterior.

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from scipy import stats
 from scipy.special import ndtr
 
-from ipads_stream.baselines.importance import HOW, Corrected
+from ipads_stream.baselines.importance import HOW, Corrected, points_for
 from ipads_stream.evaluation.comparison import Comparison
 from ipads_stream.evaluation.model import Model
 from ipads_stream.evaluation.statistics import plain
@@ -47,7 +47,8 @@ def posterior_of(model: Any) -> Corrected | None:
         return None
     if not isinstance(model.system, Likely):
         return None
-    return Corrected(system=model.system, proposal=model.proposal)
+    points = points_for(len(model.system.quantities))
+    return Corrected(system=model.system, proposal=model.proposal, points=points)
 
 
 def section(model: Any, comparison: Comparison, output: Path) -> Section | None:
