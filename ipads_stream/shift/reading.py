@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ def read_study(config: Mapping[str, Any]) -> Study:
         others = tuple(arm for arm in arms if arm not in starts)
         Choice(among=others)(f"shift.arms.{name}.start", start)
     tests = {str(name): flat(keys, f"shift.tests.{name}") for name, keys in _named(node, "tests")}
-    methods, after = ({str(k): v for k, v in (node.get(key) or {}).items()}
+    methods, after = ({str(k): v for k, v in (_named(node, key) if node.get(key) else ())}
                       for key in ("methods", "after"))  # fmt: skip
     for name, most in methods.items():
         Whole(low=1, optional=True)(f"shift.methods.{name}", most)
@@ -123,6 +123,10 @@ def _built(kind: type[Any], key: str, node: Mapping[str, Any]) -> Any:
     names = [field.name for field in fields(kind)]
     for name in node:
         _check(f"{key}.{name}", node[name], name in names, f"no such key; {', '.join(names)}")
+    for field in fields(kind):
+        is_given = field.name in node or field.default is not MISSING
+        is_given = is_given or field.default_factory is not MISSING
+        _check(f"{key}.{field.name}", None, is_given, "a value")
     try:
         return kind(**node)
     except ConfigError as error:

@@ -4,7 +4,7 @@ An objective is called with ``(predict, sample, step)``: a network with some wei
 of inputs, a batch, and the number of the step; it returns named errors, each (B,), as a loss does.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,10 +34,10 @@ def answered(
     network trains to nothing. Predictions that are no targets may have any shape.
 
     Raises:
-        ConfigError: not a dict; a prediction of another shape than its target; an error that is not
-            one number per sample.
+        ConfigError: a network or loss of another system; not a dict; a prediction of another shape
+            than its target; an error that is not one number per sample.
     """
-    predictions = predict(sample.inputs)
+    predictions = _asked("net", lambda: predict(sample.inputs), sample.inputs)
     if not isinstance(predictions, dict):
         names = ", ".join(f"{name!r}: ..." for name in sample.targets)
         allowed = f"a dict of predictions by the names of the targets, {{{names}}}"
@@ -47,7 +47,8 @@ def answered(
         if shape != target_shape:
             allowed = f"a prediction of the shape of its target, {target_shape}"
             raise ConfigError("net", f"{name} of shape {shape}", allowed)
-    errors, expected = loss(predictions, sample), (len(sample),)
+    known = predictions.keys() | sample.targets.keys() | sample.inputs.keys()
+    errors, expected = _asked("loss", lambda: loss(predictions, sample), known), (len(sample),)
     if not isinstance(errors, dict) or not errors:
         allowed = f"a dict of errors by name, each of one number per sample, {expected}"
         raise ConfigError("loss", _shown(errors), allowed)
@@ -56,6 +57,18 @@ def answered(
             allowed = f"an error of one number per sample, {expected}, which can be weighted"
             raise ConfigError("loss", f"{name} of shape {tuple(error.shape)}", allowed)
     return predictions, errors
+
+
+def _asked(part: str, call: Callable[[], Any], known: Iterable[str]) -> Any:
+    """What a network or loss answers; ConfigError of one that asks for a name that is not there."""
+    try:
+        return call()
+    except KeyError as error:
+        name = error.args[0] if error.args else None
+        if not isinstance(name, str) or name in known:
+            raise
+        allowed = f"one for what this system has ({', '.join(sorted(known))})"
+        raise ConfigError(part, f"one that asks for {name!r}", allowed) from error
 
 
 def _shown(answer: Any) -> str:
