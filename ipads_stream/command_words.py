@@ -38,6 +38,7 @@ def overrides_of(verb: str, words: Sequence[str]) -> tuple[str | None, list[str]
 
 
 def composed_of(verb: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """The configuration of a verb; what it trusts is then found in the working directory, too."""
     from ipads_stream.config import compose
 
     conf, words = overrides_of(verb.replace("_", "-"), overrides)

@@ -5,6 +5,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import gammaincinv
 
+BACKGROUND, UNEXPLAINED = "of the background", "what no signal of the model explains"  # sources
 LEAST = 200  # voxels of a background
 LEVELS = 40  # numbers of voxels that are tried
 MANY = 20_000  # voxels, of which the noise that no curve explains is found

@@ -106,7 +106,7 @@ def points_for(quantities: int) -> int:
     """Points of a voxel: 64 for two quantities, four times as many for each further one.
 
     Their effective share falls with every quantity; of 64 points for three, 16 count in the median,
-    and intervals of 90 % hold 85 %, of 256 they hold 90 % (`t1_inversion`, 1,500 voxels).
+    and intervals of 90 % hold 84 %, of 256 they hold 88 % (`t1_inversion`, results/posteriors.md).
     """
     return POINTS * 4 ** max(quantities - 2, 0)
 

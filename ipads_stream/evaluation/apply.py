@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from ipads_stream.acquisition.noise_level import UNEXPLAINED
 from ipads_stream.baselines.importance import HOW, Corrected
 from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.fields import Number
 from ipads_stream.core.images import as_maps
 from ipads_stream.data import bids
 from ipads_stream.data.images import Images, read_images
@@ -21,7 +23,6 @@ from ipads_stream.evaluation.tasks.quantities.calibration import CORRECTED, post
 from ipads_stream.evaluation.tasks.quantities.images import axis_of, map_file, write_map
 from ipads_stream.report.figures import NETWORK
 from ipads_stream.systems.base import B1Mapped, Measurable, OverNoise, System
-from ipads_stream.systems.relaxometry import UNEXPLAINED
 
 PERCENT = 10.0  # median of a map of B1 from which it is in percent
 WORDS = {"sd": "standard deviation of the posterior", "": "posterior mean",
@@ -81,11 +82,9 @@ def applied(corrected: Corrected, path: Path, output: Path, config: Mapping[str,
     axis, how = axis_of(system, images.sidecar, config["axis"], config["axis_unit"], count)
     notes = [*images.notes, how]
     if isinstance(system, OverNoise):
-        sigma, origin = config["noise"], "given"
+        sigma, origin = Number(above=0, optional=True)("noise", config["noise"]), "given"
         if sigma is None:
             sigma, origin = system.noise(given, axis)
-        elif not sigma > 0:
-            raise ConfigError("noise", sigma, "above 0, in the unit of the images, or null")
         notes.append(f"noise {sigma:.4g}, {origin}")
         inputs = system.measured(given, axis, sigma)
     else:

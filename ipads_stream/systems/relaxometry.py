@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ipads_stream.acquisition.likelihood import gaussian, magnitude_moments, noncentral_chi
-from ipads_stream.acquisition.noise_level import background, residual
+from ipads_stream.acquisition.noise_level import BACKGROUND, UNEXPLAINED, background, residual
 from ipads_stream.acquisition.noise_limit import chosen_rows, missing_noise, with_noise
 from ipads_stream.core import random
 from ipads_stream.core.backend import device_of, fused, is_numpy, moved, namespace
@@ -31,7 +31,6 @@ from ipads_stream.physics import cramer_rao
 from ipads_stream.systems.base import GONE, Axis, ParametricSystem
 
 TYPICAL_SNR = 50.0
-BACKGROUND, UNEXPLAINED = "of the background", "what no signal of the model explains"
 CURVES = 400  # of the model, the best of which leaves the noise
 MOST = 64  # images: products of as many densities keep their digits (acquisition/likelihood.py)
 
@@ -56,6 +55,11 @@ class Relaxometry(ParametricSystem):
     # Of the acquisition: ends between which the logarithm lies. They belong to the measurement and
     # not to the distributions.
     scales: ClassVar[Mapping[str, tuple[float, float]]]
+
+    baselines: ClassVar[dict[str, str]] = {
+        "maximum likelihood": "ipads_stream.baselines.relaxation.maximum_likelihood",
+        "posterior mean": "ipads_stream.baselines.relaxation.posterior_mean",
+    }
 
     snr: Distribution = parameter(within=(1e-3, math.inf))
     detection: str = choice("magnitude", among=("magnitude", "real"))
@@ -247,8 +251,15 @@ class EchoTrain(Relaxometry):
     scales: ClassVar[Mapping[str, tuple[float, float]]] = {"TE": (1e-3, 0.5)}
     baselines: ClassVar[dict[str, str]] = {
         "log-linear fit": "ipads_stream.baselines.relaxation.log_linear_fit",
-        "maximum likelihood": "ipads_stream.baselines.relaxation.maximum_likelihood",
-        "posterior mean": "ipads_stream.baselines.relaxation.posterior_mean",
+        **Relaxometry.baselines,
+    }
+    imperfections: ClassVar[Mapping[str, str]] = {
+        "second pool": "ipads_stream.baselines.imperfections.second_pool",
+        "constant": "ipads_stream.baselines.imperfections.constant",
+        "first image": "ipads_stream.baselines.imperfections.first_image",
+        "alternating images": "ipads_stream.baselines.imperfections.alternating",
+        "several coils": "ipads_stream.baselines.imperfections.several_coils",
+        "more noise": "ipads_stream.baselines.imperfections.more_noise",
     }
 
     num_echoes: Distribution = parameter(integer=True, within=(2, MOST))
@@ -346,3 +357,10 @@ def check_within(key: str, value: float, distribution: Distribution, unit: str =
     if not 0.99 * low <= value <= 1.01 * high:
         allowed = f"{low:g} to {high:g} {unit}".rstrip() + ", the range of the training"
         raise ConfigError("data", f"{key} of {value:g} {unit}".rstrip(), allowed)
+
+
+def repetition_time(TR: np.ndarray) -> float:
+    """TR that all images share; ConfigError of several."""
+    if not np.allclose(TR, TR.mean(), rtol=0.01):
+        raise ConfigError("data", f"repetition times {TR.tolist()} s", "one for all images")
+    return float(TR[0])

@@ -17,7 +17,14 @@ from ipads_stream.core.sample import Arrays
 from ipads_stream.distributions import Distribution, parameter
 from ipads_stream.physics.closed_forms.steady_states import inversion_recovery
 from ipads_stream.systems.base import Axis
-from ipads_stream.systems.relaxometry import MOST, Relaxometry, between, check_within, numbered
+from ipads_stream.systems.relaxometry import (
+    MOST,
+    Relaxometry,
+    between,
+    check_within,
+    numbered,
+    repetition_time,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +54,6 @@ class T1Inversion(Relaxometry):
         (("RepetitionTime", "RepetitionTimePreparation"), "s"),
     )
     series: ClassVar[Sequence[str]] = ("IRT1",)
-    baselines: ClassVar[dict[str, str]] = {
-        "maximum likelihood": "ipads_stream.baselines.relaxation.maximum_likelihood",
-        "posterior mean": "ipads_stream.baselines.relaxation.posterior_mean",
-    }
 
     T1: Distribution = parameter(quantity="time", within=(1e-3, 10.0))
     efficiency: Distribution = parameter(within=(0.1, 1.0))
@@ -79,11 +82,10 @@ class T1Inversion(Relaxometry):
             allowed = "InversionTime and RepetitionTime in sidecars"
             raise ConfigError("data", "no inversion times with their repetition times", allowed)
         TI, TR = np.asarray(axis, np.float64)
-        if not np.allclose(TR, TR.mean(), rtol=0.01):
-            raise ConfigError("data", f"repetition times {TR.tolist()} s", "one for all images")
         check_within("a first inversion time", TI.min(), self.first_TI)
         check_within("a last inversion time", TI.max(), self.last_TI)
-        check_within("a delay after the last inversion time", TR[0] - TI.max(), self.delay)
+        delay = repetition_time(TR) - TI.max()
+        check_within("a delay after the last inversion time", delay, self.delay)
         return {"TI": TI, "TR": TR}
 
     def relaxation(self, acquired: Arrays, params: Arrays) -> Any:

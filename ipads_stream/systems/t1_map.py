@@ -17,7 +17,14 @@ from ipads_stream.core.sample import Arrays
 from ipads_stream.distributions import Distribution, parameter
 from ipads_stream.physics.closed_forms.steady_states import spoiled_gradient_echo
 from ipads_stream.systems.base import Axis
-from ipads_stream.systems.relaxometry import MOST, Relaxometry, between, check_within, numbered
+from ipads_stream.systems.relaxometry import (
+    MOST,
+    Relaxometry,
+    between,
+    check_within,
+    numbered,
+    repetition_time,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +54,6 @@ class T1Map(Relaxometry):
         (("RepetitionTimeExcitation", "RepetitionTime"), "s"),
     )
     series: ClassVar[Sequence[str]] = ("VFA",)
-    baselines: ClassVar[dict[str, str]] = {
-        "maximum likelihood": "ipads_stream.baselines.relaxation.maximum_likelihood",
-        "posterior mean": "ipads_stream.baselines.relaxation.posterior_mean",
-    }
 
     T1: Distribution = parameter(quantity="time", within=(1e-3, 10.0))
     B1: Distribution = parameter(within=(0.3, 1.7))
@@ -86,9 +89,7 @@ class T1Map(Relaxometry):
             allowed = "FlipAngle and RepetitionTimeExcitation, or RepetitionTime, in sidecars"
             raise ConfigError("data", "no flip angles with their repetition times", allowed)
         flip, TR = np.asarray(axis, np.float64)
-        if not np.allclose(TR, TR.mean(), rtol=0.01):
-            raise ConfigError("data", f"repetition times {TR.tolist()} s", "one for all images")
-        check_within("a repetition time", TR[0], self.TR)
+        check_within("a repetition time", repetition_time(TR), self.TR)
         check_within("a smallest flip angle", flip.min(), self.smallest_flip, "rad")
         check_within("a largest flip angle", flip.max(), self.largest_flip, "rad")
         return {"flip": flip, "TR": TR}

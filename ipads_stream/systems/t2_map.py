@@ -28,12 +28,7 @@ class T2Map(EchoTrain):
     adoption: ClassVar[str] = "ipads_stream.evaluation.adoption.echoes.spin_echoes"
     imperfections: ClassVar[Mapping[str, str]] = {
         "stimulated echoes": "ipads_stream.baselines.imperfections.stimulated_echoes",
-        "second pool": "ipads_stream.baselines.imperfections.second_pool",
-        "constant": "ipads_stream.baselines.imperfections.constant",
-        "first image": "ipads_stream.baselines.imperfections.first_image",
-        "alternating images": "ipads_stream.baselines.imperfections.alternating",
-        "several coils": "ipads_stream.baselines.imperfections.several_coils",
-        "more noise": "ipads_stream.baselines.imperfections.more_noise",
+        **EchoTrain.imperfections,
     }
     series: ClassVar[Sequence[str]] = ("MESE",)
 

@@ -28,12 +28,7 @@ class T2StarMap(EchoTrain):
     adoption: ClassVar[str] = "ipads_stream.evaluation.adoption.echoes.gradient_echoes"
     imperfections: ClassVar[Mapping[str, str]] = {
         "field gradient": "ipads_stream.baselines.imperfections.field_gradient",
-        "second pool": "ipads_stream.baselines.imperfections.second_pool",
-        "constant": "ipads_stream.baselines.imperfections.constant",
-        "first image": "ipads_stream.baselines.imperfections.first_image",
-        "alternating images": "ipads_stream.baselines.imperfections.alternating",
-        "several coils": "ipads_stream.baselines.imperfections.several_coils",
-        "more noise": "ipads_stream.baselines.imperfections.more_noise",
+        **EchoTrain.imperfections,
     }
     series: ClassVar[Sequence[str]] = ("MEGRE",)
 

@@ -139,8 +139,9 @@ def test_apply_says_where_the_noise_is_from_and_what_that_hides(run, tmp_path, c
     text = capsys.readouterr().out
     assert "noise 2.5, given" in text and "neither" not in text
     assert search(r"the noise is (1\.9|2\.\d)\d times what was taken", text)
-    assert main(["apply", *words, "noise=-1"]) == 2
-    assert "noise=-1" in capsys.readouterr().err
+    for given in ("-1", "abc", "[1]", "inf", "true"):
+        assert main(["apply", *words, f"noise={given}"]) == 2
+        assert "ipads-stream: noise=" in capsys.readouterr().err
     assert main(["apply", *words, f"B1={path}"]) == 2
     assert "takes no map of B1" in capsys.readouterr().err
 

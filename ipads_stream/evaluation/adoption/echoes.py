@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ipads_stream.acquisition.noise_level import background, of_repeats, residual
+from ipads_stream.acquisition.noise_level import UNEXPLAINED, of_repeats
 from ipads_stream.baselines.hierarchical import deconvolved
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.units import factor
@@ -104,7 +104,7 @@ def _priors(
     """Histograms of T and snr, of which the noise of estimation is taken away."""
     rows = images.values.reshape(-1, len(TE)).astype(np.float64)
     rows = rows[rows.any(axis=1)]
-    sigma, how = _noise(system, rows, images, TE, config["repeats"])
+    sigma, how = _noise(system, images, TE, config["repeats"])
     (time,) = system.estimated
     kept = rows[rows.max(axis=1) > SIGNAL * sigma] / sigma
     if len(kept) < FEWEST:
@@ -142,24 +142,17 @@ def _priors(
     return settings, notes
 
 
-def _noise(
-    system: Any, rows: np.ndarray, images: Images, TE: np.ndarray, repeats: str | None
-) -> tuple[float, str]:
+def _noise(system: Any, images: Images, TE: np.ndarray, repeats: str | None) -> tuple[float, str]:
     """Standard deviation in a real channel, in the unit of the images, and of what it is."""
     if repeats is not None:
         other = read_images(Path(repeats)).values
         if other.shape != images.values.shape:
             raise ConfigError("repeats", repeats, f"images of the shape {images.values.shape}")
         return of_repeats(images.values, other), f"of the difference from {Path(repeats).name}"
-    is_magnitude = system.detection == "magnitude"
-    sigma = background(rows, system.coils) if is_magnitude else None
-    if sigma is not None:
-        return sigma, "of the background"
-    (time,) = system.estimated
-    low, high = getattr(system, time).support
-    decays = np.exp(-TE / np.geomspace(low, high, 400)[:, None])
-    sigma = residual(rows, decays)
-    return sigma, "assumed: what no decay explains, for want of a background and of repeats="
+    sigma, how = system.noise(images.values, TE)
+    if how == UNEXPLAINED:
+        how = "assumed: what no decay explains, for want of a background and of repeats="
+    return sigma, how
 
 
 def _names(images: Images) -> str:
