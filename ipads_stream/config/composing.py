@@ -22,7 +22,7 @@ KINDS: dict[type, Rule] = {  # of the defaults in the primary files; null: as RU
     bool: Flag(), int: INDEX, float: Number(low=0), str: TEXT,
     list: Instance(of=list, allowed="a list"), dict: Instance(of=dict, allowed="keys and values"),
 }  # fmt: skip
-PATHS = ("checkpoint", "log", "out", "output", "path", "pulseq", "repeats", "resume", "run",
+PATHS = ("B1", "checkpoint", "log", "out", "output", "path", "pulseq", "repeats", "resume", "run",
          "schedule")  # fmt: skip
 RULES: dict[str, Rule] = {
     **dict.fromkeys((*PATHS, "arm", "axis_unit", "device", "mode", "variable"), TEXT),

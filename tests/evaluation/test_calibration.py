@@ -203,6 +203,9 @@ def test_apply_maps_T1_of_flip_angles_with_a_map_of_B1(tmp_path, capsys):
     words = [f"checkpoint={checkpoint}", f"data={tmp_path}", "device=cpu", "noise=10"]
     output = tmp_path / "derivatives" / "ipads_stream" / "sub-01" / "anat"
     found = {}
+    for given in ("3", "[1]", "true", "{a: 1}", str(tmp_path / "no.nii")):
+        assert main(["apply", *words, f"B1={given}"]) == 2
+        assert "ipads-stream: " in capsys.readouterr().err
     for known in (False, True):
         if known:
             map_of_B1 = (100 * B1).astype(np.float32)
