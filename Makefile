@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 # Measured data are looked up here first, if the folder exists; otherwise downloaded once on demand.
 export IPADS_DATA ?= $(wildcard ../shared/data)
 
-.PHONY: install demo test lint docs zoo clean
+.PHONY: install demo test tests lint docs zoo clean
 
 install: $(STAMP)
 
@@ -23,7 +23,11 @@ demo: install
 	$(BIN)/ipads-stream train trainer=demo output=runs/demo
 	$(BIN)/ipads-stream evaluate checkpoint=runs/demo/run.ckpt data=ubiquitin subset=demo
 
-test: install lint
+# Side by side: what lint does on one core, the tests do not wait for.
+test: install
+	$(MAKE) --no-print-directory -j2 lint tests
+
+tests: install
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not paper"
 
 lint: install

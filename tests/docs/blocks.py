@@ -21,6 +21,7 @@ FILE, SKIP = re.compile(r"`([\w./-]+)`:$"), re.compile(r"<!-- skip: (.+) -->$")
 LANGUAGES = ("python", "yaml", "sh")
 STANDINS = {"data=my/bruker/folder": "data=plane.npy", "data=ubiquitin": "data=plane.npy"}
 PREVIEWED: set[str] = set()  # kinds of previews that were drawn
+RUN: set[frozenset[str]] = set()  # words of commands that take seconds and leave nothing
 # Checked by tests of their own, and in what they name.
 NOT_RUN = ("make", "pip", "python", "sbatch", "torchrun", "wandb")
 
@@ -102,6 +103,11 @@ def run_command(words: Sequence[str], folder: Path) -> None:
         return
     if verb == "preview" and not _is_new(keys):
         return
+    if verb in ("doctor", "evaluate"):  # the same of another page, or with another stand-in
+        asked = frozenset([verb, *keys, *quick(verb, keys)])
+        if asked in RUN:
+            return
+        RUN.add(asked)
     # What the prepared folder holds under the name that a command writes to gives way to it.
     written_to = {"freeze": "path=", "train": "output="}.get(verb, " ")
     for key in keys:
