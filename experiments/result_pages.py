@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+import design_table
 import diagnosis_tables
 import kernel_tables
 import method_tables
@@ -55,6 +56,7 @@ def pages() -> dict[str, str]:
         "cosy": signal_tables.cosy(),
         "baselines": method_tables.baselines(),
         "cleaner": method_tables.cleaner(),
+        "designs": design_table.designs(),
         "diagnoses": diagnosis_tables.diagnoses(),
         "posteriors": posterior_tables.posteriors(),
         "stored_sets": stored_sets(),
@@ -125,6 +127,7 @@ def _title(name: str) -> str:
               "cosy": "Low cross peaks beside a tall diagonal",
               "baselines": "Classical methods beside public implementations",
               "cleaner": "Data cleaner than the training's",
+              "designs": "Does a better bound make a better network?",
               "diagnoses": "What explains that data are not what was simulated",
               "posteriors": "Posteriors of relaxation times beside exact ones",
               "stored_sets": "Does an endless stream beat a stored set?",

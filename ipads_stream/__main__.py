@@ -240,6 +240,18 @@ def adopt(overrides: Sequence[str]) -> int:
     return OK
 
 
+def design(overrides: Sequence[str]) -> int:
+    from ipads_stream.config import build_system, composed, group_names, recommended
+    from ipads_stream.evaluation.design import design as design_protocol
+
+    config = composed_of("design", overrides)
+    conf, words = overrides_of("design", overrides)
+    named = composed(words, name="design", conf=conf)[1]["system"]
+    system, taken = build_system(config, config["trusted"]), group_names("system", conf)
+    print(design_protocol(system, named, config, taken, recommended(named, conf)))
+    return OK
+
+
 def freeze(overrides: Sequence[str]) -> int:
     from ipads_stream.config import build_system
     from ipads_stream.stream.freeze import check_freeze
@@ -317,6 +329,7 @@ _COMPOSED = (
     shift,
     fit_prior,
     adopt,
+    design,
     freeze,
     bench,
 )

@@ -16,6 +16,7 @@ Simulated magnetic-resonance data, streamed into training.
   replay     rebuild logged samples
   fit-prior  mine distributions from measured data and write the YAML that draws from them
   adopt      read protocol, noise and priors out of measured data: YAML that trains for them
+  design     choose echo times, flip angles or inversion times by the Cramer-Rao bound
   freeze     write a fixed set of samples to disk
   bench      measure generation, hand-over, and reading a stored set instead
   list       name the systems, nets, trainers, distributions, sequences and data sets

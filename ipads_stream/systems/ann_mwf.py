@@ -62,6 +62,7 @@ class ANNMWF(ParametricSystem):
     name: ClassVar[str] = "ann_mwf"
     task: ClassVar[str] = "quantities"
     kind: ClassVar[str] = "voxel"
+    design: ClassVar[str] = "ipads_stream.evaluation.design.pools.pool_echoes"
     baselines: ClassVar[dict[str, str]] = {
         "three-pool fit": "ipads_stream.baselines.myelin_water.three_pool_fit",
         "regularised NNLS": "ipads_stream.baselines.myelin_water.t2_spectrum",
@@ -134,14 +135,18 @@ class ANNMWF(ParametricSystem):
 
     def forward(self, params: Arrays) -> Any:
         """The noise-free decay of 1 unit of water, (B, E); differentiable for torch parameters."""
+        is_train = self.B1 is not None
+        return self.echoes(self.TE if is_train else as_constant(self.TE, params["MWF"]), params)
+
+    def echoes(self, TE: Any, params: Arrays) -> Any:
+        """The decay at other echo times, s, (E,), by which torch differentiates it, too."""
         MWF, axonal = params["MWF"], params["axonal"]
         xp = namespace(MWF)
         free = 1.0 - MWF
         fractions = xp.stack([MWF, free * axonal, free * (1.0 - axonal)], axis=-1)
         T2 = xp.stack([params[name] for name in TIMES], axis=-1)
-        TE = as_constant(self.TE, MWF)
         if self.B1 is not None:
-            return decay(self.TE, fractions, T2, params["B1"], T1=self.T1)
+            return decay(TE, fractions, T2, params["B1"], T1=self.T1)
         signal = decay(TE, fractions, T2)
         if self.dephasing is not None:
             angle = math.pi * params["dephasing"][..., None] * TE

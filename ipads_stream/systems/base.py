@@ -268,6 +268,19 @@ class Adopting(Protocol):
     adoption: str
 
 
+@runtime_checkable
+class Designable(Protocol):
+    """A system whose protocol can be chosen by the bound (`ipads-stream design`).
+
+    ``design`` is the full name of a function ``design(system, asked) -> (Present, problems)``
+    (evaluation/design/problem.py): the protocol that there is, and what may be chosen instead.
+    """
+
+    name: str
+    design: str
+    quantities: Mapping[str, Quantity]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ParametricSystem(Shown):
     """A system that draws its parameters from distributions, as all in this package are.

@@ -69,6 +69,7 @@ class DRONE(ParametricSystem):
     name: ClassVar[str] = "drone"
     task: ClassVar[str] = "quantities"
     kind: ClassVar[str] = "voxel"
+    design: ClassVar[str] = "ipads_stream.evaluation.design.fingerprints.flip_trains"
     baselines: ClassVar[dict[str, str]] = {
         "dictionary": "ipads_stream.baselines.fingerprints.methods.dictionary",
         "dictionary and fit": "ipads_stream.baselines.fingerprints.methods.dictionary_and_fit",

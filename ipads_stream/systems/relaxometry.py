@@ -249,6 +249,7 @@ class EchoTrain(Relaxometry):
     """
 
     scales: ClassVar[Mapping[str, tuple[float, float]]] = {"TE": (1e-3, 0.5)}
+    design: ClassVar[str] = "ipads_stream.evaluation.design.relaxometry.echo_trains"
     baselines: ClassVar[dict[str, str]] = {
         "log-linear fit": "ipads_stream.baselines.relaxation.log_linear_fit",
         **Relaxometry.baselines,

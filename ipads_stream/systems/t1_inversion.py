@@ -48,6 +48,7 @@ class T1Inversion(Relaxometry):
         "T1": {"unit": "ms", "scale": "log", "bids": "T1map"},
         "efficiency": {"unit": "%"},
     }
+    design: ClassVar[str] = "ipads_stream.evaluation.design.relaxometry.inversion_times"
     scales: ClassVar[Mapping[str, tuple[float, float]]] = {"TI": (0.02, 4.0), "TR": (1.0, 12.0)}
     axis: ClassVar[tuple[str, str]] = ("InversionTime", "s")
     further_axes: ClassVar[Sequence[tuple[Sequence[str], str]]] = (

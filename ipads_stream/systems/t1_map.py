@@ -48,6 +48,7 @@ class T1Map(Relaxometry):
         "T1": {"unit": "ms", "scale": "log", "bids": "T1map"}
     }
     adoption: ClassVar[str] = "ipads_stream.evaluation.adoption.flips.flip_angles"
+    design: ClassVar[str] = "ipads_stream.evaluation.design.relaxometry.flip_angles"
     scales: ClassVar[Mapping[str, tuple[float, float]]] = {"flip": (0.02, 1.0), "TR": (3e-3, 0.05)}
     axis: ClassVar[tuple[str, str]] = ("FlipAngle", "deg")
     further_axes: ClassVar[Sequence[tuple[Sequence[str], str]]] = (

@@ -45,6 +45,7 @@ def test_every_file_of_results_is_on_a_page(tables, monkeypatch):
         "signal_tables",
         "rate_tables",
         "method_tables",
+        "design_table",
         "diagnosis_tables",
         "posterior_tables",
         "resuming_page",

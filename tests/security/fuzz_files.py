@@ -26,6 +26,7 @@ SHORT = {  # verb -> words that make it a short one, and its weight
     "shift": (["output=out", "shift=tiny", "arm=nobody", "logger=none"], 4),
     "fit-prior": (["output=out", "data=nowhere"], 4),
     "adopt": (["output=out", "data=nowhere"], 2),
+    "design": (["output=out", "count=5", "starts=1", "voxels=4"], 3),
     "freeze": (["path=out", "num_samples=2", "batch_size=2", "device=cpu"], 12),
     "bench": (["seconds=1e-3", "batch_size=2", "threads=0", "device=cpu"], 8),
     "config": (["train"], 6),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Num
 
-from ipads_stream.core.backend import namespace
+from ipads_stream.core.backend import is_torch, namespace
 from ipads_stream.physics.arrays import as_float, host, is_array, phasor
 from ipads_stream.physics.closed_forms.steady_states import prepared
 from ipads_stream.physics.epg.regular import cpmg
@@ -76,8 +76,8 @@ def _check_pools(fractions: Any, *others: Any) -> None:
         raise ValueError(f"fractions, T2, df: shapes {shapes}; the same number of pools is allowed")
 
 
-def _train(TE: Any) -> tuple[float, int]:
-    """Echo spacing and number of echoes."""
+def _train(TE: Any) -> tuple[Any, int]:
+    """Echo spacing, by which torch differentiates where it holds the times, and their number."""
     times = host(TE) if is_array(TE) else np.atleast_1d(np.asarray(TE, float))
     if times is None or times.ndim != 1 or times.size == 0:
         raise ValueError("TE: one axis of times that can be read is allowed with B1")
@@ -85,4 +85,4 @@ def _train(TE: Any) -> tuple[float, int]:
     expected = ESP * np.arange(1, times.size + 1)
     if not (ESP > 0 and np.abs(times - expected).max() <= _EQUAL * ESP * times.size):
         raise ValueError(f"TE={times[:3].tolist()}...: ESP, 2 ESP, 3 ESP, ... is allowed with B1")
-    return ESP, int(times.size)
+    return TE[0] if is_torch(TE) else ESP, int(times.size)
