@@ -30,8 +30,8 @@ def designs() -> str:
 
 `python experiments/designs.py`. Networks of {seeds} seeds, {steps:,} steps each, on the protocol
 that there is and on the one that `ipads-stream design` chose; test voxels and their noise in units
-of M0 are the same. Errors are root mean squares over the prior's standard deviation, of logarithms of
-relaxation times: `t2_map` T2 of 8 echoes (now: 10, 20 ... 80 ms) within 200 ms, `ann_mwf` the
+of M0 are the same. Errors are root mean squares over the prior's standard deviation, of logarithms
+of relaxation times: `t2_map` T2 of 8 echoes (now: 10, 20 ... 80 ms) within 200 ms, `ann_mwf` the
 fraction of 32 echoes within 60 ms (now: 33 ms), `drone` T1 and T2 of the same 200 frames. The bound
 takes the prior to be normal; one with ends tells more, so that a network may lie below it.
 
