@@ -54,11 +54,15 @@ def check_declared(key: str, path: Path, num_bytes: int, *, is_packed: bool) -> 
         num_bytes: that its arrays take once read.
         is_packed: whether they are compressed by deflate.
     """
-    held = path.stat().st_size * (PACKED if is_packed else 1)
-    if not 0 <= num_bytes <= held:
+    if not 0 <= num_bytes <= held_bytes(path, is_packed=is_packed):
         allowed = f"a file that can hold the {num_bytes / 1e9:.3g} GB of its header"
         raise ConfigError(key, str(path), allowed)
     check_memory(key, str(path), num_bytes)
+
+
+def held_bytes(path: Path, *, is_packed: bool) -> int:
+    """Bytes that the arrays of a file may take once read, compressed by deflate or not."""
+    return path.stat().st_size * (PACKED if is_packed else 1)
 
 
 def check_size(key: str, path: Path) -> None:

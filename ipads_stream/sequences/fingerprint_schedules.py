@@ -15,7 +15,8 @@ from jaxtyping import Float
 
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.fields import Numbers, check, choice, keep, number, ruled, whole
-from ipads_stream.core.files import bounded, check_declared
+from ipads_stream.core.files import bounded
+from ipads_stream.core.matlab import read_mat
 from ipads_stream.physics.epg.fingerprint import SPOILING
 from ipads_stream.sequences.fisp_fingerprint import sine_lobes
 
@@ -238,11 +239,7 @@ def _content(path: Path) -> Any:
             raise ConfigError("path", str(path), f"at most {MOST_YAML} bytes of YAML")
         return bounded(yaml.safe_load(path.read_text()))  # aliases counted: arrays copy them
     if suffix == ".mat":
-        from scipy.io import loadmat, whosmat
-
-        shapes = [shape for _, shape, _ in whosmat(path)]
-        check_declared("path", path, sum(map(math.prod, shapes)), is_packed=True)
-        return loadmat(path)
+        return read_mat("path", path)
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file, skipinitialspace=True))
     return {str(name).strip(): [row[name] for row in rows] for name in (rows[0] if rows else ())}

@@ -19,6 +19,7 @@ import scipy.io
 import yaml
 
 from ipads_stream import Frozen
+from ipads_stream.core import matlab
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.data.images import read_images
 from ipads_stream.data.phantoms import read_phantom
@@ -415,6 +416,36 @@ def test_sound_cells_and_structs_are_read(tmp_path, compressed):
     content = {"cells": cells, "both": both, "none": np.empty((0, 0), object)}
     scipy.io.savemat(tmp_path / "x.mat", content, do_compression=compressed)
     assert read_arrays(tmp_path / "x.mat", None).traces.shape == (10, 4)
+
+
+@pytest.mark.slow
+def test_damaged_mat_files_end_no_process_but_their_own(tmp_path):
+    """The reader of SciPy dies of some of these; how many depends on its version."""
+    path, rng = tmp_path / "x.mat", np.random.default_rng(5)
+    scipy.io.savemat(path, {"a": np.ones((4, 5), complex), "b": {"c": "text"}})
+    sound, sizes = path.read_bytes(), (0, 5, 9, 14, 15, 255, 1 << 16, 0x7FFFFFFF, 0xFFFFFFFF)
+    ends = {"read": 0, "refused": 0}
+    for _ in range(40):
+        spoilt = bytearray(sound)
+        for at in 4 * rng.integers(32, len(sound) // 4, 2):
+            spoilt[at : at + 4] = int(rng.choice(sizes)).to_bytes(4, "little")
+        path.write_bytes(spoilt)
+        try:
+            read_arrays(path, None)
+            ends["read"] += 1
+        except (ConfigError, UnusableData):
+            ends["refused"] += 1
+    assert ends["refused"] > 10 and ends["read"] > 0
+
+
+def test_a_reader_that_dies_is_one_line(tmp_path, monkeypatch):
+    path = tmp_path / "x.mat"
+    scipy.io.savemat(path, {"a": np.ones((4, 5), complex)})
+    killer = tmp_path / "reader.py"
+    killer.write_text("import os; os.kill(os.getpid(), 11)")
+    monkeypatch.setattr(matlab, "__file__", str(killer))
+    with pytest.raises(UnusableData, match="its reader died"):
+        read_arrays(path, None)
 
 
 def test_a_schedule_of_megabytes(tmp_path):

@@ -8,7 +8,6 @@ experiments (QF: COSY, HMBC) record the echo alone, J-resolved ones keep the sen
 in a parameter.
 """
 
-import math
 import warnings
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,8 @@ from jaxtyping import Float
 
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.files import check_declared, check_size, load_npy
+from ipads_stream.core.matlab import read_mat
 from ipads_stream.data.planes.gate import NON_UNIFORM
-from ipads_stream.data.planes.mat_cells import check_cells
 from ipads_stream.data.planes.recording import (
     PROCESSED,
     Axis,
@@ -216,11 +215,12 @@ def read_arrays(path: Path, variable: str | None) -> Recording:
     direct = _stored_axis(content.pop("direct", None), "direct")
     indirect = _stored_axis(content.pop("indirect", None), "indirect")
     item = _choose(content, variable)
-    if not _is_struct(item):
-        return Recording(np.asarray(item), PROCESSED, direct, indirect)
-    if item.pos.shape != item.neg.shape or item.pos.ndim != 2:
-        raise UnusableData(f"pos {item.pos.shape} and neg {item.neg.shape}; allowed: equal, 2D")
-    traces = np.stack([item.pos.T, item.neg.T], axis=1).reshape(-1, len(item.pos))
+    if not isinstance(item, tuple):
+        return Recording(item, PROCESSED, direct, indirect)
+    pos, neg = item
+    if pos.shape != neg.shape or pos.ndim != 2:
+        raise UnusableData(f"pos {pos.shape} and neg {neg.shape}; allowed: equal, 2D")
+    traces = np.stack([pos.T, neg.T], axis=1).reshape(-1, len(pos))
     return Recording(traces, "echo-antiecho", direct, indirect)
 
 
@@ -228,40 +228,39 @@ def _load(path: Path) -> dict[str, Any]:
     """Give the contents of the file by name; a .npy file's array is called "array"."""
     try:
         if path.suffix == ".mat":
-            import scipy.io
-
-            shapes = [shape for _, shape, _ in scipy.io.whosmat(path)]
-            check_declared("data", path, sum(map(math.prod, shapes)), is_packed=True)
-            check_cells("data", path)
-            content = scipy.io.loadmat(path, squeeze_me=True, struct_as_record=False)
-        else:
-            if path.suffix == ".npy":
-                return {"array": load_npy(path)}
-            with np.load(path, allow_pickle=False) as archive:
-                sizes = sum(entry.file_size for entry in archive.zip.infolist())
-                check_declared("data", path, sizes, is_packed=True)
-                content = dict(archive)
+            return _with_echoes(read_mat("data", path))
+        if path.suffix == ".npy":
+            return {"array": load_npy(path)}
+        with np.load(path, allow_pickle=False) as archive:
+            sizes = sum(entry.file_size for entry in archive.zip.infolist())
+            check_declared("data", path, sizes, is_packed=True)
+            return dict(archive)
     except ConfigError:
         raise
     except NotImplementedError:  # scipy's word for MATLAB 7.3, which is HDF5
         raise UnusableData("a MATLAB 7.3 file; save it with '-v7'") from None
     except Exception as error:  # foreign bytes make these parsers fail in many ways
         raise UnusableData(f"not a readable {path.suffix} file ({error})") from error
-    return {name: item for name, item in content.items() if not name.startswith("__")}
+
+
+def _with_echoes(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Arrays by name, and (pos, neg) of a struct that has these fields."""
+    structs = [name.removesuffix(".pos") for name in arrays if name.endswith(".pos")]
+    both = {name: (arrays[f"{name}.pos"], arrays[f"{name}.neg"])
+            for name in structs if f"{name}.neg" in arrays}  # fmt: skip
+    return both | {name: x for name, x in arrays.items() if "." not in name}
 
 
 def _choose(content: dict[str, Any], variable: str | None) -> Any:
-    fitting = [name for name, item in content.items() if _is_struct(item) or np.iscomplexobj(item)]
+    fitting = [
+        name for name, item in content.items() if isinstance(item, tuple) or np.iscomplexobj(item)
+    ]
     chosen = fitting[0] if variable is None and len(fitting) == 1 else variable
     chosen = next(iter(content)) if chosen is None and len(content) == 1 else chosen
     if chosen is None or chosen not in content:
         asked = "no single complex array" if variable is None else f"no variable {variable!r}"
         raise UnusableData(f"{asked}; name one with variable=..., there are: {sorted(content)}")
     return content[chosen]
-
-
-def _is_struct(item: object) -> bool:
-    return hasattr(item, "pos") and hasattr(item, "neg")
 
 
 def _stored_axis(values: Any, name: str) -> Axis:
