@@ -51,4 +51,17 @@ def composed_of(verb: str, overrides: Sequence[str]) -> dict[str, Any]:
     missing = [key for key, value in config.items() if value == "???"]
     if missing:
         raise ConfigError(missing[0], None, f"a value (see ipads-stream {verb} --help)")
+    for key, is_folder in (("output", True), ("out", False)):
+        if config.get(key) is not None:
+            _check_place(key, Path(config[key]), is_folder=is_folder)
     return config
+
+
+def _check_place(key: str, path: Path, *, is_folder: bool) -> None:
+    """Refuses, before any work, a path to write to that is something else or leads through it."""
+    parts = [path, *path.parents] if is_folder else path.parents
+    there = next((part for part in parts if part.exists()), None)
+    if there is not None and not there.is_dir():
+        raise ConfigError(key, str(path), f"a path through folders: {there} is none")
+    if not is_folder and path.is_dir():
+        raise ConfigError(key, str(path), "a file, not a folder")

@@ -68,7 +68,7 @@ def _hand_over(path: str, most: int) -> None:
         parts = [(f"{name}.{x}", getattr(item, x)) for x in fields] if fields else [(name, item)]
         arrays |= {label: np.asarray(part) for label, part in parts if not name.startswith("__")}
     plain = {name: x for name, x in arrays.items() if x.dtype.kind in PLAIN}
-    numbered = {f"{i}": x for i, x in enumerate(plain.values())}
+    numbered: dict[str, Any] = {f"{i}": x for i, x in enumerate(plain.values())}
     np.savez(sys.stdout.buffer, names=np.array([*plain], dtype=str), **numbered)
 
 

@@ -150,3 +150,25 @@ def test_ctrl_c_before_training_starts_is_130(tmp_path):
             process.kill()
     assert process.returncode == 130, error
     assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["train"], ["preview"], ["adopt", "data=x"], ["apply", "checkpoint=x", "data=x"],
+     ["design"], ["diagnose", "checkpoint=x", "data=x"], ["evaluate", "checkpoint=x"],
+     ["fit-prior", "data=x"], ["replay", "checkpoint=x", "index=1"], ["shift", "shift=tiny"]],
+    ids=lambda words: words[0],
+)  # fmt: skip
+def test_an_output_that_is_no_folder_is_refused_before_any_work(words, tmp_path, capsys):
+    (tmp_path / "file").write_text("mine")
+    for output in (tmp_path / "file", tmp_path / "file" / "deeper"):
+        assert main([*words, f"output={output}"]) == 2
+        assert "file is none" in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_table_of_rates_is_a_file(tmp_path, capsys):
+    for out in (tmp_path, tmp_path / "rates.json" / "deeper"):
+        (tmp_path / "rates.json").write_text("mine")
+        assert main(["bench", "seconds=0.01", f"out={out}"]) == 2
+        assert "ipads-stream: out=" in capsys.readouterr().err
