@@ -1,6 +1,6 @@
 """What trains of echoes may have that a decay of one pool has not: candidates of a diagnosis.
 
-Each is the signal of ``systems.relaxometry.EchoTrain`` with one thing more, under the same exact
+Each is the signal of ``systems.echo_train.EchoTrain`` with one thing more, under the same exact
 noise. A wrong distance of the echoes is none: with it a decay is the decay of another T, and no
 data tell.
 """
@@ -15,7 +15,7 @@ from ipads_stream.acquisition.likelihood import gaussian, noncentral_chi
 from ipads_stream.baselines.region_fits import Imperfection
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.physics.epg import cpmg
-from ipads_stream.systems.relaxometry import EchoTrain
+from ipads_stream.systems.echo_train import EchoTrain
 
 Arrays = Mapping[str, np.ndarray]
 # TE (B, E, 1), quantities and further parameters (B, 1, n) -> signal of M0 = 1, (B, E, n).
