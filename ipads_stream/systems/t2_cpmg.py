@@ -8,10 +8,10 @@ An angle a and its complement 360 degrees - a give the same echoes, so that it g
 angle stands for the whole slice: that of an ideal profile, else an effective one. The excitation
 scales all echoes alike and is part of M0.
 
-Source: Hennig, Journal of Magnetic Resonance 78, 397 (1988), the echoes; Lebel and Wilman, Magnetic
-Resonance in Medicine 64, 1005 (2010), their angle estimated with T2; Gudbjartsson and Patz, Magnetic
-Resonance in Medicine 34, 910 (1995), the noise of magnitudes. Ranges, network and loss are choices
-of this project (conf/system/t2_cpmg.yaml).
+Source: Hennig, Journal of Magnetic Resonance 78, 397 (1988), the echoes; Lebel and Wilman,
+Magnetic Resonance in Medicine 64, 1005 (2010), their angle estimated with T2; Gudbjartsson and
+Patz, Magnetic Resonance in Medicine 34, 910 (1995), the noise of magnitudes. Ranges, network and
+loss are choices of this project (conf/system/t2_cpmg.yaml).
 """
 
 import math
@@ -37,8 +37,8 @@ TOLERANCE = 0.02  # of the spacing, that the first echo may be off
 class T2CPMG(EchoTrain):
     """Echoes at n spacing, n = 1, 2, ..., of pulses that all turn by one angle.
 
-    A measured map of B1 is one more measurement of the angle, ``refocusing_map``, rad, among the
-    inputs: the network does not see it, the likelihood does.
+    A measured map of B1 is one more measurement of the angle, ``refocusing_map`` (B,), rad, among
+    the inputs: the network does not see it, the likelihood does.
 
     Attributes:
         T2: s.
@@ -55,6 +55,7 @@ class T2CPMG(EchoTrain):
     adoption: ClassVar[str] = "ipads_stream.evaluation.adoption.echoes.spin_echoes"
     instead_of: ClassVar[Sequence[str]] = ("t2_map",)
     series: ClassVar[Sequence[str]] = ("MESE",)
+    without_B1: ClassVar[str] = "estimated with T2"
     baselines: ClassVar[dict[str, str]] = {
         "log-linear fit": "ipads_stream.baselines.relaxation.log_linear_fit",
         "mono-exponential fit": "ipads_stream.baselines.relaxation.exponential_fit",
@@ -104,4 +105,5 @@ class T2CPMG(EchoTrain):
             return found
         angle, mapped = params["refocusing"], inputs["refocusing_map"]
         away = (angle - (mapped if angle.ndim == 1 else mapped[:, None])) / self.nominal
-        return found - 0.5 * (away / MAP_ERROR) ** 2
+        xp = namespace(away)
+        return found - 0.5 * xp.where(xp.isnan(away), 0.0 * angle, away / MAP_ERROR) ** 2
