@@ -11,7 +11,15 @@ from result_files import load, table
 from ipads_stream.evaluation.tasks.quantities.calibration import CORRECTED, EXACT
 from ipads_stream.report.figures import NETWORK
 
-METHODS = ("log-linear fit", "maximum likelihood", NETWORK, CORRECTED, EXACT)
+METHODS = (
+    "log-linear fit",
+    "mono-exponential fit",
+    "dictionary",
+    "maximum likelihood",
+    NETWORK,
+    CORRECTED,
+    EXACT,
+)
 LOW, HIGH, MOST = 0.88, 0.92, 1.02  # asked of 90 % intervals, and of errors over the exact mean's
 
 

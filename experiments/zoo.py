@@ -1,6 +1,6 @@
 """Weights and cards of the networks that are part of the package (ipads_stream/zoo).
 
-    python experiments/zoo.py [t2_map t2star_map t1_map t1_inversion]
+    python experiments/zoo.py [t2_map t2_cpmg t2star_map t1_map t1_inversion]
 
 Takes the runs of experiments/posteriors.py where they are (runs/posteriors, of seed 0), trains
 those that are not, and goes on with those that were stopped. What a card says of errors and

@@ -1,6 +1,6 @@
 """What trains of echoes may have that a decay of one pool has not: candidates of a diagnosis.
 
-Each is the signal of ``systems.relaxometry.EchoTrain`` with one thing more, under the same exact
+Each is the signal of a ``systems.echo_train.EchoTrain`` with one thing more, under the same exact
 noise. A wrong distance of the echoes is none: with it a decay is the decay of another T, and no
 data tell.
 """
@@ -15,7 +15,7 @@ from ipads_stream.acquisition.likelihood import gaussian, noncentral_chi
 from ipads_stream.baselines.region_fits import Imperfection
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.physics.epg import cpmg
-from ipads_stream.systems.relaxometry import EchoTrain
+from ipads_stream.systems.echo_train import EchoTrain
 
 Arrays = Mapping[str, np.ndarray]
 # TE (B, E, 1), quantities and further parameters (B, 1, n) -> signal of M0 = 1, (B, E, n).
@@ -25,7 +25,7 @@ ESP_TOLERANCE = 0.02  # of the echo spacing
 
 
 def constant(system: EchoTrain) -> Imperfection:
-    """S = exp(-TE / T) + c."""
+    """S + c."""
     return Imperfection(
         "a share of the signal does not decay: fluid, or an offset of the images",
         {"share": tuple(np.linspace(-0.1, 0.3, 17))},
@@ -62,10 +62,11 @@ def alternating(system: EchoTrain) -> Imperfection:
 
 
 def second_pool(system: EchoTrain) -> Imperfection:
-    """S = (1 - f) exp(-TE / T) + f exp(-TE / T_fast)."""
+    """S = (1 - f) S(T) + f S(T_fast)."""
 
     def signal(TE: np.ndarray, x: Arrays) -> np.ndarray:
-        fast = np.exp(-TE / x["fast"])
+        time, *_ = system.estimated
+        fast = _decay(system, TE, {**x, time: x["fast"]})
         return _decay(system, TE, x) * (1 - x["fraction"]) + x["fraction"] * fast
 
     return Imperfection(
@@ -93,7 +94,7 @@ def stimulated_echoes(system: EchoTrain) -> Imperfection:
         "B1 is off, and stimulated echoes add to the spin echoes",
         {"B1": tuple(np.linspace(0.5, 1.0, 11))},
         _of(system, signal),
-        "system=ann_mwf_cpmg",
+        "system=t2_cpmg",
     )
 
 
@@ -163,8 +164,7 @@ def more_noise(system: EchoTrain) -> Imperfection:
 
 
 def _decay(system: EchoTrain, TE: np.ndarray, x: Arrays) -> np.ndarray:
-    (time,) = system.estimated
-    return np.asarray(np.exp(-TE / x[time]))
+    return np.asarray(system.relaxation({"TE": TE}, x))
 
 
 def _of(system: EchoTrain, signal: Signal) -> Callable[[Arrays, Arrays], np.ndarray]:

@@ -24,6 +24,7 @@ STEP = 5e-3  # of differences, on the normalised scale
 FARTHEST = 0.2  # of a Newton step
 ROUNDS, ZOOMS, FINER = 8, 3, 5
 ENOUGH = 1e-3  # of a likelihood's logarithm, below which no step counts any more
+POINTS = 100_000  # whose signals are in memory at a time
 LEAST = 1e-3  # curvature, below which a direction is flat
 
 
@@ -158,8 +159,15 @@ def _logs(
     shared: Arrays,
 ) -> Float[np.ndarray, "B n"]:
     params = {name: x.astype(np.float32) for name, x in _physical(quantities, scaled).items()}
-    found = log_likelihood(dict(inputs), {**params, **shared})
-    return np.where(np.isfinite(found), found, -1e30).astype(np.float64)
+    found = np.empty(scaled.shape[:2])
+    step = max(1, POINTS // scaled.shape[1])
+    for start in range(0, len(scaled), step):
+        rows = slice(start, start + step)
+        given, those = (
+            {n: x[rows] for n, x in of.items()} for of in (inputs, {**params, **shared})
+        )
+        found[rows] = log_likelihood(given, those)
+    return np.where(np.isfinite(found), found, -1e30)
 
 
 def _climbed(

@@ -1,4 +1,5 @@
-"""Relaxation times of a voxel from its images: log-linear fit, maximum likelihood, posterior mean.
+"""Relaxation times of a voxel from its images: log-linear and exponential fit, dictionary, maximum
+likelihood, posterior mean.
 
 Methods use the acquisition, the noise and the ranges of systems such as systems/t2_map.py.
 """
@@ -12,16 +13,20 @@ from ipads_stream.baselines import Method
 from ipads_stream.baselines.importance import Target
 from ipads_stream.baselines.posterior import weights_of
 from ipads_stream.systems.base import Likely
-from ipads_stream.systems.relaxometry import EchoTrain
+from ipads_stream.systems.echo_train import EchoTrain
+from ipads_stream.systems.relaxometry import Relaxometry
+from ipads_stream.systems.t2_cpmg import T2CPMG
+from ipads_stream.systems.t2_map import T2Map
 
 AT_ONCE = 8  # voxels, whose signals on a grid fit the processor's cache
+ENTRIES = 4096  # of a dictionary
 LEAST = 3.0  # signal over the noise; lower magnitudes are noise above zero
 
 
 def log_linear_fit(system: EchoTrain) -> Method:
     """Least squares of log S over TE, each echo weighted with its signal squared, in the range; of
     echoes below 3 times the noise only the first two count."""
-    (name,) = system.estimated
+    name, *_ = system.estimated
     low, high = system.distributions()[name].support
 
     def fit(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -37,6 +42,46 @@ def log_linear_fit(system: EchoTrain) -> Method:
         return {name: time, "snr": np.exp(y0 + x0 / time)}
 
     return fit
+
+
+def exponential_fit(system: T2CPMG) -> Method:
+    """The most likely decay of one exponential: what is fitted where stimulated echoes are not
+    known of."""
+    shared = ("T2", "snr", "num_echoes", "spacing", "detection", "coils")
+    return maximum_likelihood(T2Map(**{name: getattr(system, name) for name in shared}))
+
+
+def dictionary(system: Relaxometry) -> Method:
+    """Least squares over a table of signals, its quantities at equal distances on their scales, and
+    their amplitude; magnitudes have no floor there. Voxels of one protocol share a table.
+
+    Source: Ben-Eliezer et al., Magnetic Resonance in Medicine 73, 809 (2015).
+    """
+    quantities = {name: x for name, x in system.quantities.items() if name != "snr"}
+    scaled = np.linspace(-1, 1, int(ENTRIES ** (1 / len(quantities))))
+    axes = [x.physical(scaled) for x in quantities.values()]
+    grid = [x.reshape(-1, 1) for x in np.meshgrid(*axes, indexing="ij")]
+    entries = dict(zip(quantities, grid, strict=True))
+
+    def matched(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        acquired = np.stack([np.asarray(inputs[name]) for name in system.scales], axis=1)
+        masks = np.asarray(inputs["mask"])
+        found = {name: np.empty(len(masks)) for name in system.quantities}
+        _, protocol = np.unique(acquired, axis=0, return_inverse=True)
+        for each in range(protocol.max() + 1):
+            rows = np.flatnonzero(protocol.ravel() == each)
+            mask = masks[rows[0]]
+            given = dict(zip(system.scales, acquired[rows[0], :, None][:, :, mask], strict=True))
+            table = np.asarray(system.relaxation(given, entries))
+            norm = np.linalg.norm(table, axis=1)
+            alike = np.asarray(inputs["signal"])[rows][:, mask] @ (table / norm[:, None]).T
+            best = np.argmax(alike, axis=1)
+            for name, values in entries.items():
+                found[name][rows] = values[best, 0]
+            found["snr"][rows] = alike[np.arange(len(rows)), best] / norm[best]
+        return found
+
+    return matched
 
 
 def posterior_mean(system: Likely) -> Method:

@@ -92,7 +92,7 @@ def applied(corrected: Corrected, path: Path, output: Path, config: Mapping[str,
     if isinstance(system, B1Mapped):
         B1, note = b1_map(path, config["B1"], given.shape[:-1])
         inputs = inputs if B1 is None else system.with_B1(inputs, B1.ravel())
-        notes.append(note)
+        notes.append(note or f"no map of B1: {system.without_B1}")
     elif config["B1"] is not None:
         raise ConfigError("B1", config["B1"], f"null: {system.name} takes no map of B1")
     inside = (given != 0).any(axis=-1)
@@ -110,18 +110,20 @@ def applied(corrected: Corrected, path: Path, output: Path, config: Mapping[str,
 def b1_map(path: Path, given: str | None, shape: tuple[int, ...]) -> tuple[np.ndarray | None, str]:
     """B1 over nominal, in the shape of the images of a path, and where it is from; None: of none.
 
+    It is NaN where the map holds nothing.
+
     Raises:
         ConfigError: by ``B1``: another shape, or complex numbers.
     """
     file = bids.field_map(path, "TB1map") if given is None else Path(given)
     if file is None:
-        return None, "no map of B1: 1 everywhere"
+        return None, ""
     values = read_images(file).values
     if values.shape != (*shape, 1) or np.iscomplexobj(values):
         raise ConfigError("B1", f"{file.name} of shape {values.shape}", f"a map of shape {shape}")
     known = values[values > 0]
     in_percent = bool(known.size) and float(np.median(known)) > PERCENT
-    values = np.where(values > 0, values * (0.01 if in_percent else 1.0), 1.0)
+    values = np.where(values > 0, values * (0.01 if in_percent else 1.0), np.nan)
     return values[..., 0], f"B1 of {file.name}, {'%' if in_percent else 'over nominal'}"
 
 

@@ -85,7 +85,12 @@ class OverNoise(Protocol):
 
 @runtime_checkable
 class B1Mapped(Protocol):
-    """A system that takes a measured map of B1 over nominal, (B,), kept within the training's."""
+    """A system that takes a measured map of B1 over nominal, (B,), kept within the training's.
+
+    NaN is where the map holds nothing; ``without_B1`` says what B1 is then.
+    """
+
+    without_B1: str
 
     def with_B1(self, inputs: Arrays, B1: np.ndarray) -> Arrays: ...
 
@@ -279,6 +284,16 @@ class Designable(Protocol):
     name: str
     design: str
     quantities: Mapping[str, Quantity]
+
+
+@runtime_checkable
+class Replacing(Adopting, Protocol):
+    """A system that has the signals of others as special cases: it adopts data that fit both.
+
+    ``instead_of`` are the names of the others.
+    """
+
+    instead_of: Sequence[str]
 
 
 @dataclass(frozen=True, kw_only=True)

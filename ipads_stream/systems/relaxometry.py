@@ -28,7 +28,7 @@ from ipads_stream.core.random import Keys
 from ipads_stream.core.sample import Arrays, Sample
 from ipads_stream.distributions import Distribution, parameter
 from ipads_stream.physics import cramer_rao
-from ipads_stream.systems.base import GONE, Axis, ParametricSystem
+from ipads_stream.systems.base import ParametricSystem
 
 TYPICAL_SNR = 50.0
 CURVES = 400  # of the model, the best of which leaves the noise
@@ -235,73 +235,6 @@ class Relaxometry(ParametricSystem):
             slopes.append((ends[0] - ends[1]) / (2 * step)[:, None])
         fisher = cramer_rao.fisher_information(np.stack(slopes, -1), 1.0)
         return dict(zip(self.quantities, cramer_rao.bound_or_infinite(fisher).T, strict=True))
-
-
-@dataclass(frozen=True, kw_only=True)
-class EchoTrain(Relaxometry):
-    """S_n = M0 exp(-TE_n / T), TE_n = first_echo + n spacing, n = 0 ... num_echoes - 1.
-
-    Inputs besides: ``TE`` (B, N), s. Targets: T, s, the one of ``estimated``, and ``snr``.
-
-    Attributes:
-        num_echoes: at most 64; the largest is N.
-        first_echo, spacing: s.
-    """
-
-    scales: ClassVar[Mapping[str, tuple[float, float]]] = {"TE": (1e-3, 0.5)}
-    design: ClassVar[str] = "ipads_stream.evaluation.design.relaxometry.echo_trains"
-    baselines: ClassVar[dict[str, str]] = {
-        "log-linear fit": "ipads_stream.baselines.relaxation.log_linear_fit",
-        **Relaxometry.baselines,
-    }
-    imperfections: ClassVar[Mapping[str, str]] = {
-        "second pool": "ipads_stream.baselines.imperfections.second_pool",
-        "constant": "ipads_stream.baselines.imperfections.constant",
-        "first image": "ipads_stream.baselines.imperfections.first_image",
-        "alternating images": "ipads_stream.baselines.imperfections.alternating",
-        "several coils": "ipads_stream.baselines.imperfections.several_coils",
-        "more noise": "ipads_stream.baselines.imperfections.more_noise",
-    }
-
-    num_echoes: Distribution = parameter(integer=True, within=(2, MOST))
-    first_echo: Distribution = parameter(quantity="time", within=(1e-4, 1.0))
-    spacing: Distribution = parameter(quantity="time", within=(1e-4, 1.0))
-
-    def check(self) -> None:
-        super().check()
-        (time,) = self.estimated
-        first, longest = self.first_echo.support[0], getattr(self, time).support[1]
-        if first > GONE * longest:
-            allowed = f"at most {GONE * longest:g} s: later nothing is left of the signal ({time})"
-            raise ConfigError("first_echo", self.first_echo.support, allowed)
-
-    @property
-    def array_axes(self) -> dict[str, Axis]:
-        return {name: Axis("echo") for name in ("signal", "TE")}
-
-    @property
-    def number(self) -> Distribution:
-        return self.num_echoes
-
-    def acquisition(self, params: Arrays) -> tuple[Arrays, Any]:
-        number, mask = numbered(params["num_echoes"], self.num_echoes)
-        return {"TE": params["first_echo"][:, None] + params["spacing"][:, None] * number}, mask
-
-    def relaxation(self, acquired: Arrays, params: Arrays) -> Any:
-        (time,) = self.estimated
-        ratio = -acquired["TE"] / params[time]
-        return namespace(ratio).exp(ratio)
-
-    def protocol(self, axis: np.ndarray | None) -> Arrays:
-        if axis is None:
-            raise ConfigError("data", "no echo times", "EchoTime in a sidecar, or axis")
-        TE = np.asarray(axis, np.float64)
-        spacing = np.diff(TE)
-        if not np.allclose(spacing, spacing.mean(), rtol=0.02, atol=2e-5):
-            raise ConfigError("data", f"echo times {TE.tolist()} s", "equally spaced ones")
-        check_within("a first echo", TE[0], self.first_echo)
-        check_within("a spacing", spacing.mean(), self.spacing)
-        return {"TE": TE}
 
 
 def numbered(count: Any, drawn: Distribution) -> tuple[Any, Any]:

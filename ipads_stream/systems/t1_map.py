@@ -55,6 +55,7 @@ class T1Map(Relaxometry):
         (("RepetitionTimeExcitation", "RepetitionTime"), "s"),
     )
     series: ClassVar[Sequence[str]] = ("VFA",)
+    without_B1: ClassVar[str] = "1 everywhere"
 
     T1: Distribution = parameter(quantity="time", within=(1e-3, 10.0))
     B1: Distribution = parameter(within=(0.3, 1.7))
@@ -96,7 +97,8 @@ class T1Map(Relaxometry):
         return {"flip": flip, "TR": TR}
 
     def with_B1(self, inputs: Arrays, B1: np.ndarray) -> Arrays:
-        flip = inputs["flip"] * np.clip(B1, *self.B1.support)[:, None].astype(np.float32)
+        known = np.clip(np.where(np.isnan(B1), 1.0, B1), *self.B1.support)
+        flip = inputs["flip"] * known[:, None].astype(np.float32)
         return self.inputs(inputs["signal"], {"flip": flip, "TR": inputs["TR"]}, inputs["mask"])
 
     def relaxation(self, acquired: Arrays, params: Arrays) -> Any:

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ipads_stream.distributions import Distribution, parameter
-from ipads_stream.systems.relaxometry import EchoTrain
+from ipads_stream.systems.echo_train import EchoTrain
 
 
 @dataclass(frozen=True, kw_only=True)
 class T2Map(EchoTrain):
-    """A train of ideal spin echoes of one pool (systems/relaxometry.py).
+    """A train of ideal spin echoes of one pool (systems/echo_train.py).
 
     Attributes:
         T2: s.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ipads_stream.distributions import Distribution, parameter
-from ipads_stream.systems.relaxometry import EchoTrain
+from ipads_stream.systems.echo_train import EchoTrain
 
 
 @dataclass(frozen=True, kw_only=True)

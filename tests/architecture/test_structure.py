@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "ipads_stream"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-SHARED = ("__init__", "base", "relaxometry")
+SHARED = ("__init__", "base", "relaxometry", "echo_train")
 SYSTEMS = [path for path in (PACKAGE / "systems").glob("*.py") if path.stem not in SHARED]
 
 

@@ -34,7 +34,7 @@ UNLIMITED = {
 }
 # What is cleaner than the training has a SNR, one of the quantities, beyond its range: that it gets
 # noise is in tests/systems/test_relaxometry.py.
-ESTIMATED = {"t1_inversion", "t1_map", "t2_map", "t2star_map"}
+ESTIMATED = {"t1_inversion", "t1_map", "t2_cpmg", "t2_map", "t2star_map"}
 NEGLIGIBLE = 2e-3
 NUM = 300
 KEYS = Keys(0, "noise limit", np.arange(NUM, dtype=np.uint64))

@@ -51,6 +51,7 @@ MEASURED = {
         np.array([[0.05, 0.3, 0.8, 1.5, 3.0], [5.0] * 5]),
     ),
     "t1_map": lambda system: (images(3, 4, 3), np.array([[0.06, 0.15, 0.35], [0.01] * 3])),
+    "t2_cpmg": lambda system: (images(3, 4, 6), 0.01 * np.arange(1, 7)),
     "t2_map": lambda system: (images(3, 4, 6), 0.01 * np.arange(1, 7)),
     "t2star_map": lambda system: (images(3, 4, 6), 0.004 * np.arange(1, 7)),
 }

@@ -45,6 +45,22 @@ def systems():
     }
 
 
+def test_spin_echoes_become_the_system_that_knows_of_stimulated_ones(tmp_path):
+    path = written(tmp_path, shape=(16, 16, 2), ScanningSequence="SE")
+    both = {name: lambda name=name: load_system(name) for name in ("t2_map", "t2_cpmg")}
+    config = defaults() | {"data": str(path), "output": str(tmp_path / "conf"), "voxels": 100}
+    said = "\n".join(adopt(config, None, both, recommended))
+    assert "t2_cpmg, the only system that they fit, or in place of t2_map" in said
+    system = load_system("mine", conf=tmp_path / "conf")
+    assert system.spacing.support == pytest.approx((0.01, 0.01))
+    assert system.refocusing.support == load_system("t2_cpmg").refocusing.support
+    low, high = system.T2.cdf(np.array([0.062, 0.1]))
+    assert high - low > 0.7
+    late = written(tmp_path, axis=TE + 0.005, ScanningSequence="SE")
+    said = "\n".join(adopt(config | {"data": str(late)}, None, both, recommended))
+    assert "t2_map, the only system that they fit;" not in said and "t2_map, the only" in said
+
+
 @functools.cache
 def defaults():
     return compose(["data=x", "name=mine"], name="adopt")

@@ -67,6 +67,10 @@ def test_stimulated_echoes_and_coils():
     found = diagnose_voxels(system, decays(turned), REGION)
     assert found.ranked_first.count("stimulated echoes") == REGIONS
     assert np.median(found.fits["stimulated echoes"].shared["B1"]) == pytest.approx(0.8, abs=0.02)
+    # A system that knows of them finds nothing more, and the T2 and the angle of the isochromats.
+    found = diagnose_voxels(load_system("t2_cpmg"), decays(turned), REGION)
+    assert found.ranked_first.count(NONE) >= REGIONS - 1
+    assert np.median(found.alone.quantities["refocusing"]) == pytest.approx(0.8 * np.pi, rel=0.02)
     found = diagnose_voxels(system, decays(coils=8), REGION)
     assert found.ranked[0] == "several coils"
 

@@ -77,6 +77,7 @@ CASES = {
         lambda s: magnitudes(9, 7, 5, 6),
         lambda s: {"FlipAngle": 4.0 * STEPS, "RepetitionTimeExcitation": 0.01},
     ),
+    "t2_cpmg": ([], lambda s: magnitudes(9, 7, 5, 6), lambda s: {"EchoTime": 0.01 * STEPS}),
     "t2_map": ([], lambda s: magnitudes(9, 7, 5, 6), lambda s: {"EchoTime": 0.01 * STEPS}),
     "t2star_map": ([], lambda s: magnitudes(9, 7, 5, 6), lambda s: {"EchoTime": 0.004 * STEPS}),
 }

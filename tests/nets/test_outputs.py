@@ -21,6 +21,7 @@ SYSTEMS = (
     "qsmnet",
     "t1_inversion",
     "t1_map",
+    "t2_cpmg",
     "t2_map",
     "t2star_map",
 )

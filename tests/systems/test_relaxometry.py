@@ -13,7 +13,7 @@ from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.random import Keys
 from ipads_stream.distributions import Constant, LogUniform
 
-NAMES = ("t1_map", "t1_inversion", "t2_map", "t2star_map")
+NAMES = ("t1_map", "t1_inversion", "t2_map", "t2_cpmg", "t2star_map")
 COUNTS = {"t1_map": "num_flips", "t1_inversion": "num_images"}
 
 

@@ -14,7 +14,7 @@ from ipads_stream.core.files import write_text
 from ipads_stream.data.planes.recording import MODES
 from ipads_stream.evaluation.adoption.measured import Adopted, Measured, read_measured
 from ipads_stream.evaluation.adoption.text import sentence, yaml_of
-from ipads_stream.systems.base import Adopting
+from ipads_stream.systems.base import Adopting, Replacing
 
 
 def adopt(
@@ -44,6 +44,8 @@ def adopt(
     if named is None:
         named, system, adopted = _proposed(measured, config, candidates)
         why = "the only system that they fit"
+        if isinstance(system, Replacing):
+            why += f", or in place of {' and '.join(system.instead_of)} (system= asks for one)"
     else:
         system, why = candidates[named](), "as asked"
         adopted = _asked(system, measured, config)
@@ -92,7 +94,8 @@ def _asked(system: Any, measured: Measured, config: Mapping[str, Any]) -> Adopte
 def _proposed(
     measured: Measured, config: Mapping[str, Any], candidates: Mapping[str, Callable[[], Any]]
 ) -> tuple[str, Any, Adopted]:
-    """The only system that the data fit; variants of one system under other names aside."""
+    """The only system that the data fit; variants of one system under other names aside, and what
+    another that fits stands in for."""
     fitting, reasons = {}, []
     for name, build in candidates.items():
         system = build()
@@ -108,6 +111,9 @@ def _proposed(
             raise others[0]
         text = "; ".join(f"{name}: {error.allowed}" for name, error in reasons)
         raise ConfigError("data", str(measured.path), f"data that a system takes ({text})")
+    instead = {other for system, _ in fitting.values() if isinstance(system, Replacing)
+               for other in system.instead_of}  # fmt: skip
+    fitting = {name: found for name, found in fitting.items() if name not in instead}
     if len(fitting) > 1:
         names = sorted(fitting)
         raise ConfigError(

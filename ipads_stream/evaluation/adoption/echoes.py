@@ -1,4 +1,4 @@
-"""Trains of spin or gradient echoes (systems/relaxometry.py): their times, their noise and the
+"""Trains of spin or gradient echoes (systems/echo_train.py): their times, their noise and the
 priors of their decays."""
 
 from __future__ import annotations
@@ -72,9 +72,10 @@ def _echoes(system: Any, measured: Measured, config: Mapping[str, Any], kind: st
         raise ConfigError("data", given, f"longer than the last echo time, {TE[-1]:g} s")
     settings = {
         "num_echoes": Setting(constant(len(TE)), f"{count} images in {_names(images)}"),
-        "first_echo": Setting(constant(1e3 * TE[0], "ms"), where),
         "spacing": Setting(constant(1e3 * spacing.mean(), "ms"), f"{where}; mean distance"),
     }
+    if system.first_echo is not None:
+        settings["first_echo"] = Setting(constant(1e3 * TE[0], "ms"), where)
     fitting = replace(system, **{name: x.value for name, x in settings.items()})
     fitting.measured(images.values, TE)  # refuses what the system would not take, too
     notes = [how, *images.notes, *facts(images.sidecar)]
@@ -105,7 +106,7 @@ def _priors(
     rows = images.values.reshape(-1, len(TE)).astype(np.float64)
     rows = rows[rows.any(axis=1)]
     sigma, how = _noise(system, images, TE, config["repeats"])
-    (time,) = system.estimated
+    time, *_ = system.estimated
     kept = rows[rows.max(axis=1) > SIGNAL * sigma] / sigma
     if len(kept) < FEWEST:
         given = f"{len(kept)} voxels above {SIGNAL:g} times the noise"

@@ -107,7 +107,7 @@ class Series:
 
 def echo_trains(system: Any, asked: Asked) -> tuple[Present, list[Series]]:
     """First echo, spacing and number of the echoes of a train."""
-    names = ("first_echo", "spacing")
+    names = ("spacing",) if system.first_echo is None else ("first_echo", "spacing")
     return _series(system, asked, names, "the train of echoes", _last_echo, "TE")
 
 
