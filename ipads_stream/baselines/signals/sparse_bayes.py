@@ -13,7 +13,7 @@ from ipads_stream.baselines.signals import Fids, Mask, checked_mask
 
 FINER = 8  # frequencies per 1 / points
 DECAYS = (1.0, 0.5, 2.0)  # that are tried, lengths of the signal; the first with every sharing
-ROWS_AT_ONCE = 64  # bounds the memory, not the result
+ROWS_AT_ONCE, ELEMENTS = 64, 2**22  # at most, of their covariances: bounds the memory alone
 HELD_BACK = 8  # every 8th measured point says which of the tries is best
 TRY = 20  # passes of a try
 NOISE, LEAST_NOISE = 1e-3, 1e-10  # first and least variance, of the mean power of the points
@@ -119,7 +119,8 @@ def _learned(fid: Fids, mask: Mask, share: Share, decay: float, passes: int) -> 
     noise = np.full(rows, NOISE) * (mean if share is _alone else 1.0) + LEAST_NOISE
     squares, traces, x = np.zeros(rows), np.zeros(rows), np.zeros_like(fid)
     largest, spread = np.empty_like(powers), np.empty_like(powers)
-    batches = [slice(n, n + ROWS_AT_ONCE) for n in range(0, rows, ROWS_AT_ONCE)]
+    at_once = max(1, min(ROWS_AT_ONCE, ELEMENTS // data.t.shape[1] ** 2))
+    batches = [slice(n, n + at_once) for n in range(0, rows, at_once)]
     for number in Passes(passes):
         for here in batches:
             part = _Measured(data.y[here], data.t[here], data.inside[here], points)
