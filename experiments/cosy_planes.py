@@ -1,13 +1,13 @@
 """Low cross peaks beside a tall diagonal: which reconstruction of a COSY-like plane keeps them.
 
-    python experiments/cosy_planes.py [plane=NAME ...]
+    python experiments/cosy_planes.py [plane=NAME ...] [method=NAME ...]
 
 Planes of dynamic range 300:1 (`PLANES`) are undersampled and reconstructed by the classical methods
 and, the first of them, by a network that was trained on low amplitudes, alone and with the fit of
 lines after it. Counted are cross peaks off diagonal and ridges by height, as
 evaluation/tasks/signals/heights.py has it: lost, less than half of the height is left, and raised,
-half as much again. The network is kept
-under runs/reproduce; the counts are written to experiments/results/cosy.json.
+half as much again. The network is kept under runs/reproduce; the counts are written to
+experiments/results/cosy.json, where those of methods that are not named stay.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from result_files import RESULTS, ROOT, load
 from training import trained
 
 from ipads_stream import ConfigError, load_model
-from ipads_stream.baselines.signals import iterative_soft_threshold, low_rank_hankel
+from ipads_stream.baselines.signals import iterative_soft_threshold, low_rank_hankel, sparse_bayes
 from ipads_stream.baselines.signals.refinement import Refined
 from ipads_stream.baselines.signals.refinement_lines import Lines
 from ipads_stream.core import random
 from ipads_stream.core.files import write_text
 from ipads_stream.core.random import Keys
 from ipads_stream.data.planes.plane import Axis, Plane
-from ipads_stream.evaluation.tasks.signals.heights import clear_peaks, heights, shown
+from ipads_stream.evaluation.tasks.signals.heights import clear_peaks, diagonal, heights, shown
 from ipads_stream.evaluation.tasks.signals.planes import draw_schedules
 from ipads_stream.physics.spectroscopy.spectrum import spectrum
 
@@ -111,13 +111,23 @@ CLASSICAL: dict[str, Method] = {
     "IST, 120 passes": iterative_soft_threshold.reconstruct,
     "LRHM": low_rank_hankel.reconstruct,
     "lines": lambda fid, mask: Lines()(fid, mask, np.where(mask, fid, 0)).estimate,
+    "sparse Bayes": sparse_bayes.reconstruct,
 }
+MIRRORED = "sparse Bayes, mirrored"
+NETWORKS = ("network", "network + lines")
+
+
+def mirrored(plane: Plane) -> Method:
+    """Sparse Bayesian learning that is told where the diagonal of the plane lies."""
+    along = diagonal(plane)
+    assert along is not None
+    return partial(sparse_bayes.reconstruct, row_frequency=along / plane.indirect.width)
 
 
 def networks(checkpoint: Path) -> dict[str, Method]:
     """The network, alone and with the fit of lines after it."""
     network = load_model(checkpoint)
-    return {"network": network, "network + lines": Refined(network, Lines())}
+    return dict(zip(NETWORKS, (network, Refined(network, Lines())), strict=True))
 
 
 def counted(plane: Plane, tried: dict[str, Method], rate: float) -> list[dict[str, Any]]:
@@ -154,17 +164,25 @@ TRAINED = ("25 %",)  # planes that networks reconstruct, too
 
 def main(words: Sequence[str]) -> int:
     """Trains the network if it is not there, counts and writes."""
-    asked = [word.removeprefix("plane=") for word in words] or list(PLANES)
-    for name in asked:
-        if name not in PLANES:
-            raise ConfigError("plane", name, f"one of {', '.join(PLANES)}")
+    every = {"plane": list(PLANES), "method": [*CLASSICAL, MIRRORED, *NETWORKS]}
+    asked: dict[str, list[str]] = {"plane": [], "method": []}
+    for word in words:
+        key, _, name = word.partition("=")
+        if name not in every.get(key, ()):
+            raise ConfigError(key, name, f"plane= or method= one of {every}")
+        asked[key].append(name)
+    names, methods = (asked[key] or every[key] for key in ("plane", "method"))
     result = load("cosy") | {"training": WIDE}
-    for name in asked:
-        rate, plane = PLANES[name]
-        used = CLASSICAL
-        if name in TRAINED:
+    for name in names:
+        rate, given = PLANES[name]
+        plane = cosy_plane(**given)
+        used = CLASSICAL | {MIRRORED: mirrored(plane)}
+        if name in TRAINED and set(NETWORKS) & set(methods):
             used = used | networks(trained(ROOT / "runs" / "reproduce" / "cosy", WIDE))
-        result.setdefault("planes", {})[name] = counted(cosy_plane(**plane), used, rate)
+        used = {method: used[method] for method in methods if method in used}
+        planes = result.setdefault("planes", {})
+        others = [row for row in planes.get(name, []) if row["method"] not in used]
+        planes[name] = others + counted(plane, used, rate)
         write_text(RESULTS / "cosy.json", json.dumps(result, indent=1) + "\n")
     return 0
 

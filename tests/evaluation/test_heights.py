@@ -9,6 +9,7 @@ from test_report import Idle, config_of, patience, run  # noqa: F401
 from test_synthetic import small_system
 
 import ipads_stream.evaluation.tasks as settings
+import ipads_stream.evaluation.tasks.signals as signal_task
 from ipads_stream.core.errors import ConfigError
 from ipads_stream.data.planes.plane import Axis, Plane, spectrum
 from ipads_stream.evaluation.evaluate import evaluate
@@ -20,7 +21,7 @@ from ipads_stream.evaluation.tasks.signals.heights import (
     over_schedules,
     shown,
 )
-from ipads_stream.evaluation.tasks.signals.pictures import LINES
+from ipads_stream.evaluation.tasks.signals.pictures import LINES, SPARSE
 from ipads_stream.evaluation.tasks.signals.planes import measured_test
 from ipads_stream.report.signals import plane_slice
 
@@ -204,3 +205,28 @@ def test_lines_are_fitted_after_the_network_on_request():
     assert rlne(rebuilt, signal) < 1e-3
     with pytest.raises(ConfigError, match="solver"):
         task_of(system, {"solver": "low-rank"})
+
+
+def test_a_sparse_solver_needs_no_network_and_is_told_of_the_diagonal(monkeypatch):
+    system, idle = small_system(), Idle()
+    assert SPARSE not in task_of(system, {}).network_methods(idle)
+    methods = task_of(system, {"solver": "sparse"}).network_methods(idle)
+    assert LINES not in methods
+    signal = np.exp((2j * np.pi * 0.21 - 1 / 30) * np.arange(48))[None]
+    mask = np.arange(48)[None] % 5 != 3
+    rebuilt = methods[SPARSE]({"fid": np.where(mask, signal, 0), "mask": mask})["fid"]
+    assert rlne(rebuilt, signal) < 1e-2
+    given = []
+
+    def seen(fid, mask, passes=60, row_frequency=None):
+        given.append(row_frequency)
+        return fid
+
+    monkeypatch.setattr("ipads_stream.baselines.signals.sparse_bayes.reconstruct", seen)
+    shifted = replace(cosy(), indirect=replace(AXIS, centre_ppm=AXIS.centre_ppm - 1.0))
+    for plane in (shifted, replace(shifted, indirect=replace(AXIS, nucleus="13C"))):
+        inputs = {"fid": plane.fid, "mask": np.ones(plane.fid.shape, bool)}
+        methods = task_of(system, {"solver": "sparse"}).network_methods(idle)
+        signal_task._of_plane(methods, plane)[SPARSE](inputs)
+    assert given[1] is None
+    np.testing.assert_allclose(given[0] * AXIS.width, AXIS.hertz(ROWS) + 500.0)

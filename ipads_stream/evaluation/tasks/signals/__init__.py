@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ipads_stream.baselines import Method
+from ipads_stream.baselines.signals import sparse_bayes
 from ipads_stream.baselines.signals.methods import as_method
 from ipads_stream.baselines.signals.refinement import LowRank, Refined
 from ipads_stream.baselines.signals.refinement_lines import Lines
@@ -26,7 +28,13 @@ from ipads_stream.evaluation.familiar import Familiar
 from ipads_stream.evaluation.model import Model
 from ipads_stream.evaluation.tasks import Condition, Metric, Settings, Task
 from ipads_stream.evaluation.tasks.signals import convergence, pictures, planes, thresholds
-from ipads_stream.evaluation.tasks.signals.pictures import LINES, REFINED, nearest_rate
+from ipads_stream.evaluation.tasks.signals.heights import diagonal
+from ipads_stream.evaluation.tasks.signals.pictures import (
+    LINES,
+    REFINED,
+    SPARSE,
+    nearest_rate,
+)
 from ipads_stream.evaluation.tasks.signals.planes import MeasuredTest, Region
 from ipads_stream.evaluation.tasks.signals.reconstruction import Reconstruction
 from ipads_stream.evaluation.tasks.signals.scores import TARGET, at_rate, scores, signal_errors
@@ -64,7 +72,8 @@ class Signals(Task):
         t2_window: of a recording, cosine or bell (data/planes/recording.py); None: cosine.
         signal_ppm: ppm, direct shifts between which a file's signals lie; None: not known.
         peak_threshold: of the tallest, above which peaks are compared; None: 3 %.
-        solver: a further one after the network, beside the low-rank one; None: none.
+        solver: a further one beside the low-rank one: lines after the network, or sparse, which
+            needs none; None: none.
     """
 
     rates: Any = ruled(Numbers(each=Number(above=0.0, high=1.0), optional=True), None)
@@ -75,7 +84,7 @@ class Signals(Task):
     t2_window: Any = choice(None, among=WINDOWS, optional=True)
     signal_ppm: Any = ruled(Numbers(count=2, rises=True, what="shifts", optional=True), None)
     peak_threshold: Any = number(None, above=0.0, below=1.0, optional=True)
-    solver: Any = choice(None, among=("lines",), optional=True)
+    solver: Any = choice(None, among=("lines", "sparse"), optional=True)
 
     name: ClassVar[str] = "signals"
     metric: ClassVar[Metric] = Metric("rlne", "RLNE")
@@ -124,6 +133,8 @@ class Signals(Task):
         methods = {NETWORK: as_method(model), REFINED: as_method(Refined(model, LowRank()))}
         if self.solver == "lines":
             methods[LINES] = as_method(Refined(model, Lines()))
+        elif self.solver == "sparse":
+            methods[SPARSE] = as_method(sparse_bayes.reconstruct)
         return methods
 
     def scores(self, comparison: Comparison) -> list[dict[str, Any]]:
@@ -189,7 +200,13 @@ class Signals(Task):
             ("region", "rate"),
         )
         test = planes.measured_test(
-            plane, plan.methods, rates, schedules=schedules, regions=regions, seed=seed, bar=bar
+            plane,
+            _of_plane(plan.methods, plane),
+            rates,
+            schedules=schedules,
+            regions=regions,
+            seed=seed,
+            bar=bar,
         )
         tables = [Table(columns=MEASURED_COLUMNS, rows=test.rows, group=group)]
         if test.pairs:
@@ -250,6 +267,16 @@ class Signals(Task):
             notes.append(f"A simulated protein plane stands in for {settings.data}: {reason}.")
             return simulated_plane(settings.seed)
         return read_plane(path)
+
+
+def _of_plane(methods: Mapping[str, Method], plane: Plane) -> dict[str, Method]:
+    """The methods; what can use mirror images is told where the diagonal of this plane lies."""
+    along = diagonal(plane)
+    if SPARSE not in methods or along is None:
+        return dict(methods)
+    frequency = along / plane.indirect.width
+    mirrored = as_method(partial(sparse_bayes.reconstruct, row_frequency=frequency))
+    return {**methods, SPARSE: mirrored}
 
 
 def _lead(rows: Sequence[Mapping[str, Any]], key: str, where: str) -> str:

@@ -59,13 +59,21 @@ def clear_peaks(
     peaks = find_peaks(full, CLASSES[-1])
     row, point = peaks.T
     kept = full[row, point] > ABOVE * noise[row, point] / RAYLEIGH_MEDIAN
-    direct, indirect = plane.direct, plane.indirect
-    if direct.nucleus == indirect.nucleus != "?":
+    along = diagonal(plane)
+    if along is not None:
         rows, points = full.shape
-        offset = (direct.centre_ppm - indirect.centre_ppm) * direct.frequency / 1e6
-        apart = direct.hertz(rows)[row] + offset - indirect.hertz(points)[point]
-        kept &= np.abs(apart) > NEAR * max(direct.width / rows, indirect.width / points)
+        apart = along[row] - plane.indirect.hertz(points)[point]
+        kept &= np.abs(apart) > NEAR * max(plane.direct.width / rows, plane.indirect.width / points)
     return peaks[kept]
+
+
+def diagonal(plane: Plane) -> Float[np.ndarray, " rows"] | None:
+    """Where the diagonal crosses each row, Hz of the indirect axis; None: not of one nucleus."""
+    direct, indirect = plane.direct, plane.indirect
+    if not direct.nucleus == indirect.nucleus != "?":
+        return None
+    offset = (direct.centre_ppm - indirect.centre_ppm) * direct.frequency / 1e6
+    return direct.hertz(len(plane.fid)) + offset
 
 
 def heights(

@@ -17,6 +17,7 @@ from ipads_stream.report.figures import NETWORK, colours
 from ipads_stream.report.page import Picture
 
 REFINED, LINES = "network + low rank", "network + lines"
+SPARSE = "sparse Bayes"
 DRAWN = 3  # methods; of others, numbers: more curves in one plot hide each other
 
 
@@ -116,4 +117,4 @@ def synthetic_pictures(
 
 def _drawn(estimates: Mapping[str, Any]) -> list[str]:
     """The network, and the fastest classical methods, which the systems name first."""
-    return [name for name in estimates if name not in (REFINED, LINES)][:DRAWN]
+    return [name for name in estimates if name not in (REFINED, LINES, SPARSE)][:DRAWN]

@@ -1,6 +1,6 @@
 """The tables of undersampled signals, and what their words mean."""
 
-from ipads_stream.evaluation.tasks.signals.pictures import LINES, REFINED
+from ipads_stream.evaluation.tasks.signals.pictures import LINES, REFINED, SPARSE
 from ipads_stream.report.page import Column
 
 RATE = Column("sampled (%)", "rate", "g", 100.0)
@@ -53,6 +53,8 @@ DEFINITIONS = {
     "the network's.",
     LINES: "The network, the low-rank solver, and a fit of damped exponentials that starts there "
     "(`solver=lines`): many times slower, and made for low peaks beside tall ones.",
+    SPARSE: "Sparse Bayesian learning without the network (`solver=sparse`): a fine grid of lines, "
+    "whose powers neighbouring rows and, of one nucleus, mirror images tell one another.",
     "zero-filling": "Points that were not sampled are zero: what every other method starts from.",
     "IST": "Iterative soft thresholding: the missing points are those that make the spectrum "
     "sparse (Stern, Donoho, Hoch 2007).",
