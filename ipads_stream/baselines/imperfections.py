@@ -164,7 +164,7 @@ def more_noise(system: EchoTrain) -> Imperfection:
 
 
 def _decay(system: EchoTrain, TE: np.ndarray, x: Arrays) -> np.ndarray:
-    return np.asarray(system.relaxation({"TE": TE}, x))
+    return np.asarray(system.relaxation({"TE": TE}, dict(x)))
 
 
 def _of(system: EchoTrain, signal: Signal) -> Callable[[Arrays, Arrays], np.ndarray]:

@@ -5,6 +5,7 @@ Methods use the acquisition, the noise and the ranges of systems such as systems
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from scipy.special import ndtr
@@ -48,7 +49,8 @@ def exponential_fit(system: T2CPMG) -> Method:
     """The most likely decay of one exponential: what is fitted where stimulated echoes are not
     known of."""
     shared = ("T2", "snr", "num_echoes", "spacing", "detection", "coils")
-    return maximum_likelihood(T2Map(**{name: getattr(system, name) for name in shared}))
+    alone: Any = T2Map(**{name: getattr(system, name) for name in shared})
+    return maximum_likelihood(alone)
 
 
 def dictionary(system: Relaxometry) -> Method:

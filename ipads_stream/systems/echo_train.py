@@ -67,7 +67,7 @@ class EchoTrain(Relaxometry):
 
     def acquisition(self, params: Arrays) -> tuple[Arrays, Any]:
         number, mask = numbered(params["num_echoes"], self.num_echoes)
-        first = params.get("first_echo", params["spacing"])
+        first: Any = params.get("first_echo", params["spacing"])
         return {"TE": first[:, None] + params["spacing"][:, None] * number}, mask
 
     def relaxation(self, acquired: Arrays, params: Arrays) -> Any:
