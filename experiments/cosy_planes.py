@@ -31,7 +31,10 @@ from ipads_stream.baselines.signals.refinement_lines import Lines
 from ipads_stream.core import random
 from ipads_stream.core.files import write_text
 from ipads_stream.core.random import Keys
-from ipads_stream.data.planes.plane import Axis, Plane
+from ipads_stream.data import named as datasets
+from ipads_stream.data.planes.plane import Axis, Plane, read_plane
+from ipads_stream.data.planes.plane import spectrum as spectrum_of
+from ipads_stream.evaluation.metrics import rlne
 from ipads_stream.evaluation.tasks.signals.heights import clear_peaks, diagonal, heights, shown
 from ipads_stream.evaluation.tasks.signals.planes import draw_schedules
 from ipads_stream.physics.spectroscopy.spectrum import spectrum
@@ -58,6 +61,7 @@ def cosy_plane(
     rows: int = 384,
     points: int = 128,
     noise: float = 2e-5,
+    unequal: float = 0.0,
     t2_window: np.ndarray | None = None,
 ) -> Plane:
     """A phase-modulated correlation of protons with themselves, windowed along t2.
@@ -72,6 +76,8 @@ def cosy_plane(
         couplings: pairs of cross peaks.
         rows, points: of the direct and the indirect axis.
         noise: standard deviation of a t1 point over the tallest.
+        unequal: above 0, mirror images have e^(-unequal u) of the height, u uniform from 0 to 1,
+            and phases of their own.
         t2_window: (rows,); None: a squared sine bell, as such planes are processed.
     """
     keys = Keys(seed, "cosy plane", np.zeros(1, dtype=np.uint64))
@@ -86,9 +92,12 @@ def cosy_plane(
                                                             (every, other, one)))  # fmt: skip
     tall = np.exp(0.3 * random.normal(keys["diagonal"], (spins,))[0].astype(np.float64))
     low = LOWEST ** draw("height", couplings)
-    turn = draw("phase of a coupling", couplings)
-    phase = 2 * np.pi * np.concatenate([draw("phase of a spin", spins), turn, turn])
-    amplitude = np.concatenate([tall, low, low]) * np.exp(1j * phase)
+    turn = back = draw("phase of a coupling", couplings)
+    lower = low * np.exp(-unequal * draw("height of a mirror image", couplings))
+    if unequal:
+        back = draw("phase of a mirror image", couplings)
+    phase = 2 * np.pi * np.concatenate([draw("phase of a spin", spins), turn, back])
+    amplitude = np.concatenate([tall, low, lower]) * np.exp(1j * phase)
     shift = 0.86 * AXIS.width * (draw("shift", spins) - 0.5)
     t2, t1 = (np.arange(n) / AXIS.width for n in (rows, points))
     bell = np.sin(np.pi * (np.arange(rows) + 0.5) / rows) ** 2
@@ -117,11 +126,13 @@ MIRRORED = "sparse Bayes, mirrored"
 NETWORKS = ("network", "network + lines")
 
 
-def mirrored(plane: Plane) -> Method:
-    """Sparse Bayesian learning that is told where the diagonal of the plane lies."""
+def mirrored(plane: Plane) -> dict[str, Method]:
+    """Sparse Bayesian learning that is told where the diagonal lies, of planes that have one."""
     along = diagonal(plane)
-    assert along is not None
-    return partial(sparse_bayes.reconstruct, row_frequency=along / plane.indirect.width)
+    if along is None:
+        return {}
+    frequency = along / plane.indirect.width
+    return {MIRRORED: partial(sparse_bayes.reconstruct, row_frequency=frequency)}
 
 
 def networks(checkpoint: Path) -> dict[str, Method]:
@@ -139,12 +150,14 @@ def counted(plane: Plane, tried: dict[str, Method], rate: float) -> list[dict[st
             started = time.process_time()
             estimate = method(np.where(mask, plane.fid, 0), mask)
             seconds = time.process_time() - started
+            error = float(rlne(spectrum_of(plane, estimate), spectrum_of(plane)))
             for row in heights(peaks, shown(plane, estimate), full, tallest):
                 many = row["peaks"]
                 rows.append(
                     {"rate": rate, "schedule": number, "method": name, "height": row["height"],
                      "peaks": many, "lost": round(row["lost"] * many),
-                     "raised": round(row["raised"] * many), "seconds": round(seconds, 1)}
+                     "raised": round(row["raised"] * many), "seconds": round(seconds, 1),
+                     "rlne": round(error, 3)}
                 )  # fmt: skip
     return rows
 
@@ -156,15 +169,17 @@ PLANES: dict[str, tuple[float, dict[str, Any]]] = {
     "40 %": (0.4, {}),
     "25 %, 50 a row": (0.25, {"spins": 100, "couplings": 2500}),
     "25 %, 200 a row": (0.25, {"spins": 300, "couplings": 30_000}),
+    "25 %, 50 a row, unequal": (0.25, {"spins": 100, "couplings": 2500, "unequal": 1.5}),
     # as planes are read (data/planes/plane.py)
     "25 %, cosine": (0.25, {"t2_window": np.cos(np.pi / 2 * np.arange(384) / 384)}),
 }
+MEASURED = {"25 %, ubiquitin": (0.25, "ubiquitin"), "25 %, 15N13C": (0.25, "15N13C")}
 TRAINED = ("25 %",)  # planes that networks reconstruct, too
 
 
 def main(words: Sequence[str]) -> int:
     """Trains the network if it is not there, counts and writes."""
-    every = {"plane": list(PLANES), "method": [*CLASSICAL, MIRRORED, *NETWORKS]}
+    every = {"plane": [*PLANES, *MEASURED], "method": [*CLASSICAL, MIRRORED, *NETWORKS]}
     asked: dict[str, list[str]] = {"plane": [], "method": []}
     for word in words:
         key, _, name = word.partition("=")
@@ -174,9 +189,13 @@ def main(words: Sequence[str]) -> int:
     names, methods = (asked[key] or every[key] for key in ("plane", "method"))
     result = load("cosy") | {"training": WIDE}
     for name in names:
-        rate, given = PLANES[name]
-        plane = cosy_plane(**given)
-        used = CLASSICAL | {MIRRORED: mirrored(plane)}
+        if name in MEASURED:
+            rate, data = MEASURED[name]
+            plane = read_plane(datasets.find(data))
+        else:
+            rate, given = PLANES[name]
+            plane = cosy_plane(**given)
+        used = CLASSICAL | mirrored(plane)
         if name in TRAINED and set(NETWORKS) & set(methods):
             used = used | networks(trained(ROOT / "runs" / "reproduce" / "cosy", WIDE))
         used = {method: used[method] for method in methods if method in used}
