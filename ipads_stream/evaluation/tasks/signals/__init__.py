@@ -72,8 +72,7 @@ class Signals(Task):
         t2_window: of a recording, cosine or bell (data/planes/recording.py); None: cosine.
         signal_ppm: ppm, direct shifts between which a file's signals lie; None: not known.
         peak_threshold: of the tallest, above which peaks are compared; None: 3 %.
-        solver: a further one beside the low-rank one: lines after the network, or sparse, which
-            needs none; None: none.
+        solver: one more: lines, after the network, or sparse, which needs none; None: neither.
     """
 
     rates: Any = ruled(Numbers(each=Number(above=0.0, high=1.0), optional=True), None)
