@@ -22,7 +22,7 @@ NAMES = zoo.names()
 
 
 def test_the_zoo_is_small_and_each_network_has_a_card():
-    assert {"t2_map", "t2star_map", "t1_map", "t1_inversion"} <= set(NAMES)
+    assert {"t2_map", "t2_cpmg", "t2star_map", "t1_map", "t1_inversion"} <= set(NAMES)
     assert {path.stem for path in zoo.FOLDER.glob("*.json")} == set(NAMES)
     assert sum(path.stat().st_size for path in zoo.FOLDER.iterdir() if path.is_file()) < 10e6
 
