@@ -131,13 +131,16 @@ def designed(system: Any, config: Mapping[str, Any]) -> Outcome:
     seed, starts = config["seed"], Whole(low=1, high=100)("starts", config["starts"])
     count = Whole(low=4, high=10_000)("voxels", config["voxels"])
     tried = voxels(system, unknown, count, seed, "design")
+    shortest = [float(x.duration(_shortest(x))) for x in problems]
+    possible = [x for x, y in zip(problems, shortest, strict=True) if y <= budget * (1 + 1e-9)]
     found = []
-    for problem in tqdm(_thinned(problems), desc="protocols", disable=not sys.stderr.isatty()):
+    for problem in tqdm(_thinned(possible), desc="protocols", disable=not sys.stderr.isatty()):
         ended = search(problem, tried, wanted, budget, width=width, starts=starts, seed=seed)
         found += [] if ended is None else [ended]
     if not found:
-        shortest = min(float(x.duration(_shortest(x))) for x in problems)
-        allowed = f"a duration within which there is a protocol, at least about {shortest:.4g} s"
+        allowed = (
+            f"a duration within which there is a protocol, at least about {min(shortest):.4g} s"
+        )
         raise ConfigError("budget", budget, allowed)
     best = min(found, key=lambda x: x.mean_square)
     fresh = voxels(system, unknown, FRESH, seed, "design/fresh")
@@ -160,8 +163,8 @@ def _asked(config: Mapping[str, Any]) -> Asked:
 
 
 def _thinned(problems: Sequence[Problem]) -> list[Problem]:
-    at = np.unique(np.linspace(0, len(problems) - 1, MOST_COUNTS).round().astype(int))
-    return [problems[i] for i in at]
+    most = min(len(problems), MOST_COUNTS)
+    return [problems[i] for i in np.linspace(0, len(problems) - 1, most).round().astype(int)]
 
 
 def _shortest(problem: Problem) -> dict[str, Any]:
