@@ -77,10 +77,11 @@ def _copy_results(app: Any) -> None:
 
 
 def _drop_old_pages(app: Any) -> None:
-    """Pages of modules that are no longer there, left by an earlier build, go."""
-    for page in (DOCS / "api").glob("*.rst"):
-        module = ROOT / page.stem.replace(".", "/")
-        if not module.is_dir() and not module.with_suffix(".py").is_file():
+    """All pages are made anew where one is of a module that is no longer there: others list it."""
+    pages = list((DOCS / "api").glob("*.rst"))
+    modules = [ROOT / page.stem.replace(".", "/") for page in pages]
+    if not all(x.is_dir() or x.with_suffix(".py").is_file() for x in modules):
+        for page in pages:
             page.unlink()
 
 

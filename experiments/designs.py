@@ -27,6 +27,7 @@ from ipads_stream.core.files import json_text, write_text
 from ipads_stream.core.random import Keys
 from ipads_stream.distributions import Constant
 from ipads_stream.evaluation.design import Outcome, designed
+from ipads_stream.evaluation.design.fingerprints import Fingerprint
 from ipads_stream.evaluation.design.search import left, mean_square, voxels
 from ipads_stream.sequences.fingerprint_schedules import ScheduleFile
 
@@ -70,7 +71,7 @@ def error_of(model: Any, outcome: Outcome, count: int, *, is_new: bool) -> float
     system, unknown = model.system, outcome.found.problem.unknown
     keys = Keys(0, "test", np.arange(count, dtype=np.uint64))
     params = system.draw(keys, np.full(count, np.inf))
-    if is_new and hasattr(outcome.found.problem, "frames"):  # the noise in units of M0 stays
+    if is_new and isinstance(outcome.found.problem, Fingerprint):  # the noise in units of M0 stays
         signal = np.imag(system.forward(params))
         before = np.imag(outcome.found.problem.system.forward(params))
         sizes = [np.sqrt(np.mean(x**2, axis=1)) for x in (signal, before)]
@@ -101,6 +102,7 @@ def bounds(outcome: Outcome, system: Any, count: int) -> tuple[float, float]:
 
 
 def main(words: list[str]) -> None:
+    """Makes the rows that are missing, each written when it is there."""
     given = {"seeds": 3, "steps": 4000, "voxels": 4000}
     given |= {key: int(value) for key, value in (word.split("=") for word in words)}
     result = load("designs") or {"rows": []}

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 PLAIN = "biufcSU"  # kinds of arrays that are handed over
-HDF5 = 3  # exit status of a file of version 7.3
 LONGEST = 600.0  # s
 
 
@@ -29,10 +28,10 @@ def read_mat(key: str, path: Path) -> dict[str, np.ndarray]:
         path: of the file.
 
     Raises:
-        ConfigError: what the file declares is more than it can hold or memory has.
-        ValueError: a file that cannot be read.
-        NotImplementedError: one of version 7.3, which is HDF5.
+        ConfigError: memory cannot hold the file, or its cells claim more than it holds.
+        ValueError: a file that cannot be read, or declares more than it holds.
     """
+    # Here, so that the process below needs nothing of the package.
     from ipads_stream.core.files import check_size, free_memory, held_bytes
     from ipads_stream.core.mat_cells import check_cells
 
@@ -45,8 +44,6 @@ def read_mat(key: str, path: Path) -> dict[str, np.ndarray]:
         done = subprocess.run(command, capture_output=True, timeout=LONGEST, env=quiet)
     except subprocess.TimeoutExpired:
         raise ValueError(f"its reader took more than {LONGEST:g} s") from None
-    if done.returncode == HDF5:
-        raise NotImplementedError("version 7.3")
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines()
         raise ValueError(said[-1] if said and done.returncode > 0 else "damaged: its reader died")
@@ -75,7 +72,7 @@ def _hand_over(path: str, most: int) -> None:
 if __name__ == "__main__":
     try:
         _hand_over(sys.argv[1], int(sys.argv[2]))
-    except NotImplementedError:
-        sys.exit(HDF5)
+    except NotImplementedError:  # scipy's word for MATLAB 7.3, which is HDF5
+        sys.exit("MATLAB 7.3; save it with '-v7'")
     except Exception as error:  # foreign bytes make the reader fail in many ways
         sys.exit(f"{type(error).__name__}: {error}")

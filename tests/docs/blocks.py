@@ -21,7 +21,7 @@ FILE, SKIP = re.compile(r"`([\w./-]+)`:$"), re.compile(r"<!-- skip: (.+) -->$")
 LANGUAGES = ("python", "yaml", "sh")
 STANDINS = {"data=my/bruker/folder": "data=plane.npy", "data=ubiquitin": "data=plane.npy"}
 PREVIEWED: set[str] = set()  # kinds of previews that were drawn
-RUN: set[frozenset[str]] = set()  # words of commands that take seconds and leave nothing
+RUN: set[frozenset[str]] = set()  # words of commands whose results no later block reads
 # Checked by tests of their own, and in what they name.
 NOT_RUN = ("make", "pip", "python", "sbatch", "torchrun", "wandb")
 

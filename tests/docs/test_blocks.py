@@ -70,12 +70,11 @@ def test_python_and_yaml(page, place, names):
     for block in blocks:
         if block.reason or written(block, place):
             continue
-        if block.language == "python":
-            if not has_commands:
-                run_python(block, names)
+        if block.language == "python" and not has_commands:
+            run_python(block, names)
         elif block.language == "yaml":
             check_yaml(block)
-        else:
+        elif block.language == "sh":
             for words in commands_of(block):
                 check_composes(words)
 

@@ -100,8 +100,12 @@ def test_frames_follow_from_the_budget(short):
         assert len(problem.frames.flip) == count
         lasts = problem.duration({"flip": torch.zeros(1, dtype=torch.float64)})
         assert budget - 0.014 < float(lasts) <= budget * (1 + 1e-9)
-    with pytest.raises(ConfigError, match="two frames at least"):
-        flip_trains(short, Asked(0.03, None, {}, {}))
+    for budget in (0.03, 1e12):
+        with pytest.raises(ConfigError, match="two to 10000 frames"):
+            flip_trains(short, Asked(budget, None, {}, {}))
+    for start, limits in (({"flip": 1}, {}), ({}, {"flip": [5, 60]}), ({}, {"TR": [1, 2]})):
+        with pytest.raises(ConfigError, match=r"start|limits\."):
+            flip_trains(short, Asked(None, None, start, limits))
 
 
 def test_no_protocol_within_the_budget():
@@ -118,15 +122,21 @@ def test_no_protocol_within_the_budget():
     [
         ({"quantities": ["T3"]}, "quantities"),
         ({"quantities": "T2"}, "quantities"),
+        ({"quantities": []}, "quantities"),
         ({"budget": -1}, "budget"),
         ({"count": 99}, "count"),
         ({"count": 2.5}, "count"),
         ({"start": {"TE": 1}}, "start.TE"),
         ({"start": {"spacing": -1}}, "start.spacing"),
+        ({"start": {"num_echoes": 7.5}}, "start.num_echoes"),
+        ({"start": {"num_echoes": 2}}, "start.num_echoes"),
         ({"start": 3}, "start"),
         ({"limits": {"spacing": [2, 1]}}, "limits.spacing"),
         ({"limits": {"spacing": 1}}, "limits.spacing"),
         ({"limits": {"T2": [1, 2]}}, "limits.T2"),
+        ({"limits": {"spacing": [0.01, 10]}}, "limits.spacing"),
+        ({"limits": {"num_echoes": [4, 8]}}, "limits.num_echoes"),
+        ({"limits": 0}, "limits"),
         ({"name": "t2_map"}, "name"),
         ({"name": "../x"}, "name"),
         ({"prior": 3}, "prior"),
@@ -140,6 +150,32 @@ def test_what_cannot_be_used_is_refused_by_name(words, key, tmp_path):
         design(load_system("t2_map", []), "t2_map", config, ["t2_map"], "")
     assert error.value.key == key
     assert not (tmp_path / "new").exists()
+
+
+ONE = [f"{name}={{_target_: ipads_stream.distributions.Constant, value: {x}, unit: ms}}"
+       for name, x in (("first_echo", 10), ("spacing", 8))]  # fmt: skip
+
+
+def test_a_system_of_one_protocol_needs_limits():
+    system = load_system("t2_map", ONE)
+    with pytest.raises(ConfigError, match="one protocol alone") as error:
+        designed(system, ASKED)
+    assert error.value.key == "limits"
+    asked = {"limits": {"spacing": [0.005, 0.02]}, "count": 6, "starts": 1, "budget": 0.2}
+    outcome = designed(system, ASKED | asked)
+    assert list(outcome.found.controls) == ["spacing"]
+    assert outcome.there.duration == pytest.approx(0.01 + 5 * 0.008)
+
+
+def test_what_there_is_may_lie_outside_of_the_limits():
+    asked = {"start": {"spacing": 0.05, "first_echo": 0.05}, "count": 5, "starts": 1}
+    outcome = designed(load_system("t2_map", []), ASKED | asked)
+    assert outcome.there.duration == pytest.approx(0.25)
+    np.testing.assert_allclose(outcome.there.curve.values, [50, 100, 150, 200, 250])
+    assert outcome.found.controls["spacing"][0] <= 0.025
+    wide = load_system("t2_map", ONE)  # nor are its numbers those that a system fixes
+    asked = {"start": {"first_echo": 0.02}, "limits": {"spacing": [0.005, 0.02]}, "count": 5}
+    assert designed(wide, ASKED | asked).there.duration == pytest.approx(0.02 + 4 * 0.008)
 
 
 def test_a_system_without_a_protocol_is_refused():

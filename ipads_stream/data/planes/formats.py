@@ -237,8 +237,6 @@ def _load(path: Path) -> dict[str, Any]:
             return dict(archive)
     except ConfigError:
         raise
-    except NotImplementedError:  # scipy's word for MATLAB 7.3, which is HDF5
-        raise UnusableData("a MATLAB 7.3 file; save it with '-v7'") from None
     except Exception as error:  # foreign bytes make these parsers fail in many ways
         raise UnusableData(f"not a readable {path.suffix} file ({error})") from error
 

@@ -119,14 +119,16 @@ def designed(system: Any, config: Mapping[str, Any]) -> Outcome:
         allowed = "the full name of a function design(system, asked)"
         raise ConfigError("system.design", system.design, allowed) from None
     there, problems = make(system, asked)
+    if not problems[0].controls:
+        allowed = "those of what may be chosen: the system has one protocol alone"
+        raise ConfigError("limits", config["limits"], allowed)
     budget = asked.budget or there.duration
     unknown = problems[0].unknown
     wanted = config["quantities"]
     wanted = [x for x in unknown if x in system.quantities] if wanted is None else wanted
     Names(what="quantities")("quantities", wanted)
-    for each in wanted:
-        if each not in unknown:
-            raise ConfigError("quantities", each, f"some of {', '.join(unknown)}")
+    if not wanted or not set(wanted) <= set(unknown):
+        raise ConfigError("quantities", wanted, f"some of {', '.join(unknown)}")
     width = 1.0 if Flag()("prior", config["prior"]) else UNKNOWN
     seed, starts = config["seed"], Whole(low=1, high=100)("starts", config["starts"])
     count = Whole(low=4, high=10_000)("voxels", config["voxels"])
@@ -155,10 +157,10 @@ def designed(system: Any, config: Mapping[str, Any]) -> Outcome:
 def _asked(config: Mapping[str, Any]) -> Asked:
     budget = Number(above=0, optional=True)("budget", config["budget"])
     count = Whole(low=2, high=100_000, optional=True)("count", config["count"])
-    given = {key: config[key] or {} for key in ("start", "limits")}
-    for key, values in given.items():
-        if not isinstance(values, Mapping):
-            raise ConfigError(key, values, "null, or numbers in SI by name: {spacing: 0.01}")
+    given = {key: {} if config[key] is None else config[key] for key in ("start", "limits")}
+    for key, example in (("start", "{spacing: 0.01}"), ("limits", "{spacing: [0.006, 0.02]}")):
+        if not isinstance(given[key], Mapping):
+            raise ConfigError(key, given[key], f"null, or numbers in SI by name: {example}")
     return Asked(budget, count, **given)
 
 

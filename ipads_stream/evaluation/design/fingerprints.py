@@ -17,7 +17,14 @@ from ipads_stream.core.errors import ConfigError
 from ipads_stream.core.files import write_text
 from ipads_stream.core.sample import Arrays
 from ipads_stream.evaluation.adoption.measured import Setting
-from ipads_stream.evaluation.design.problem import CHOSEN, Asked, Control, Curve, Present
+from ipads_stream.evaluation.design.problem import (
+    CHOSEN,
+    Asked,
+    Control,
+    Curve,
+    Present,
+    scales,
+)
 from ipads_stream.physics.epg import num_orders
 from ipads_stream.physics.epg.fingerprint import fingerprint
 from ipads_stream.sequences.fingerprint_schedules import Frames, ScheduleFile
@@ -26,6 +33,7 @@ from ipads_stream.sequences.pulseq_writing import write_pulseq
 from ipads_stream.systems.drone import DRONE
 
 KNOTS, DEGREE = 20, 3  # of the spline; fewer where there are fewer frames
+MOST_FRAMES = 10_000
 LOWEST, HIGHEST = math.radians(1), math.radians(90)  # flip angles, where no limits are given
 
 
@@ -37,17 +45,17 @@ class Fingerprint:
 
     Attributes:
         frames: timings, and the flip angles where the search begins.
+        limits: lowest and highest flip angle, rad.
     """
 
     system: DRONE
-    asked: Asked
     frames: Frames
+    limits: tuple[float, float]
     lasts = "the frames"
 
     @property
     def unknown(self) -> dict[str, str]:
-        scales = {name: x.scale for name, x in self.system.quantities.items()}
-        return {name: scales.get(name, "linear") for name in self.system.unknown}
+        return scales(self.system, self.system.unknown)
 
     @property
     def size(self) -> str:
@@ -65,7 +73,7 @@ class Fingerprint:
 
     @cached_property
     def controls(self) -> dict[str, Control]:
-        low, high = self.asked.limits_of("flip", LOWEST, HIGHEST)
+        low, high = self.limits
         nearest = np.linalg.lstsq(self.basis, self.frames.flip)[0]
         return {"flip": Control(np.clip(nearest, low, high), low, high, "deg")}
 
@@ -101,12 +109,15 @@ class Fingerprint:
 def flip_trains(system: Any, asked: Asked) -> tuple[Present, list[Fingerprint]]:
     """Flip angles of the frames of a fingerprint; a budget decides how many there are."""
     asked.check(("flip",))
+    if asked.start:
+        raise ConfigError("start", asked.start, "null: the schedule of the system is what there is")
     if system.snr is None:
         raise ConfigError("system.snr", None, "a distribution: without noise there is no bound")
     if asked.count is not None and asked.budget is not None:
         raise ConfigError("count", asked.count, "null: the budget says how many frames there are")
     frames = system.schedule.frames
-    present = Fingerprint(system, asked, frames)
+    limits = asked.limits_of("flip", (LOWEST, HIGHEST), (0.0, math.pi))
+    present = Fingerprint(system, frames, limits)
     flip = torch.as_tensor(frames.flip)
     there = Present(
         lambda params: present.of_flips(params, flip), _duration(frames), _curve(frames.flip),
@@ -120,10 +131,12 @@ def _repeated(frames: Frames, asked: Asked) -> Frames:
     count = asked.count or len(frames.flip)
     if asked.budget is not None:
         spare = asked.budget - (frames.TI or 0.0)
-        turns = math.ceil(max(spare, 0.0) / frames.TR.sum()) + 1
+        longest = MOST_FRAMES * frames.TR.max()
+        turns = math.ceil(min(max(spare, 0.0), longest) / frames.TR.sum()) + 1
         count = int(np.searchsorted(np.cumsum(np.tile(frames.TR, turns)), spare * (1 + 1e-9)))
-    if count < 2:
-        raise ConfigError("budget", asked.budget, "two frames at least, s")
+    if not 2 <= count <= MOST_FRAMES:
+        allowed = f"a duration of two to {MOST_FRAMES} frames, s"
+        raise ConfigError("budget", asked.budget, allowed)
     at = np.arange(count) % len(frames.flip)
     columns = {name: getattr(frames, name)[at] for name in ("flip", "phase", "TR", "TE")}
     return frames._replace(**columns)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,35 +11,37 @@ import torch
 
 from ipads_stream.core.sample import Arrays
 from ipads_stream.evaluation.adoption.measured import Setting
-from ipads_stream.evaluation.design.problem import CHOSEN, Asked, Control, Curve, Present
+from ipads_stream.evaluation.design.problem import (
+    CHOSEN,
+    Asked,
+    Control,
+    Curve,
+    Present,
+    present,
+    scales,
+)
 from ipads_stream.systems.ann_mwf import ANNMWF
 
 LONGER = 5.0  # times what there is: the limit of a time of which none is given
+POSSIBLE = (1e-5, 10.0)  # s
 
 
 @dataclass(frozen=True)
 class PoolEchoes:
     """Echoes whose times are chosen; as of ``Problem``.
 
-    The noise is that of the echoes that there are: later first echoes pay for it. What there is
-    counts as the shortest that the scanner plays.
+    The noise is that of the system's echoes: later first echoes pay for it. What there is counts as
+    the shortest that the scanner plays.
     """
 
     system: ANNMWF
-    asked: Asked
+    controls: Mapping[str, Control]
     count: int
     lasts = "the train of echoes"
 
-    @cached_property
-    def controls(self) -> dict[str, Control]:
-        names = ("spacing",) if self.system.B1 is not None else ("first_echo", "spacing")
-        times = {name: self.asked.started(name, getattr(self.system, name)) for name in names}
-        return {name: self.asked.control(name, x, x, LONGER * x, "ms") for name, x in times.items()}
-
     @property
     def unknown(self) -> dict[str, str]:
-        scales = {name: x.scale for name, x in self.system.quantities.items()}
-        return {name: scales.get(name, "linear") for name in self.system.varying("snr")}
+        return scales(self.system, self.system.varying("snr"))
 
     @property
     def size(self) -> str:
@@ -73,11 +74,11 @@ class PoolEchoes:
 
 def pool_echoes(system: Any, asked: Asked) -> tuple[Present, list[PoolEchoes]]:
     """First echo and spacing of gradient echoes, or the spacing of spin echoes."""
-    there = PoolEchoes(system, asked, system.num_echoes)
-    asked.check(tuple(there.controls))
-    begin = {name: torch.as_tensor(x.start) for name, x in there.controls.items()}
-    present = Present(
-        lambda params: there.signal(params, begin),
-        float(there.duration(begin)), there.curve(begin), there.size,
-    )  # fmt: skip
-    return present, [PoolEchoes(system, asked, asked.count or system.num_echoes)]
+    names = ("spacing",) if system.B1 is not None else ("first_echo", "spacing")
+    asked.check(names)
+    there = {name: asked.started(name, getattr(system, name)) for name in names}
+    controls = {
+        name: asked.control(name, x, (x, LONGER * x), POSSIBLE, "ms") for name, x in there.items()
+    }
+    now = PoolEchoes(system, controls, system.num_echoes)
+    return present(now, there), [replace(now, count=asked.count or system.num_echoes)]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from jaxtyping import Float
 
 from ipads_stream.core.errors import ConfigError
@@ -63,10 +64,17 @@ class Problem(Protocol):
         size: how many images or frames there are, in words.
     """
 
-    controls: Mapping[str, Control]
-    unknown: Mapping[str, str]
-    lasts: str
-    size: str
+    @property
+    def controls(self) -> Mapping[str, Control]: ...
+
+    @property
+    def unknown(self) -> Mapping[str, str]: ...
+
+    @property
+    def lasts(self) -> str: ...
+
+    @property
+    def size(self) -> str: ...
 
     def signal(self, params: Arrays, controls: Arrays) -> Any:
         """(B, N), real or complex, over the standard deviation of the noise in one real channel,
@@ -103,6 +111,15 @@ class Present:
     size: str
 
 
+def present(problem: Problem, there: Mapping[str, float]) -> Present:
+    """That of a problem's numbers as they are."""
+    now = {name: torch.tensor([x], dtype=torch.float64) for name, x in there.items()}
+    return Present(
+        lambda params: problem.signal(params, now), float(problem.duration(now)),
+        problem.curve(now), problem.size,
+    )  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Asked:
     """What the user says of the protocol.
@@ -119,26 +136,34 @@ class Asked:
     start: Mapping[str, Any]
     limits: Mapping[str, Any]
 
-    def control(self, name: str, start: float, low: float, high: float, unit: str) -> Control:
-        """A control of one number, where the user may have another start and other limits.
+    def control(
+        self, name: str, start: float, ends: tuple[float, float], possible: tuple[float, float],
+        unit: str,
+    ) -> Control:  # fmt: skip
+        """A control of one number; the search begins at its start, or at the limit next to it.
+
+        Raises:
+            ConfigError: as of ``limits_of``.
+        """
+        low, high = self.limits_of(name, ends, possible)
+        return Control(np.array([min(max(start, low), high)]), low, high, unit)
+
+    def limits_of(
+        self, name: str, ends: tuple[float, float], possible: tuple[float, float]
+    ) -> tuple[float, float]:
+        """The user's limits of a control, or those given.
 
         Raises:
             ConfigError: limits that are no interval, or lie outside of what is possible.
         """
-        low, high = self.limits_of(name, low, high)
-        start = min(max(self.started(name, start), low), high)
-        return Control(np.array([start]), low, high, unit)
-
-    def limits_of(self, name: str, low: float, high: float) -> tuple[float, float]:
-        """The user's limits of a control, or those given."""
         if name not in self.limits:
-            return low, high
+            return ends
         given = self.limits[name]
-        allowed = "two numbers in SI, the lower one first"
+        allowed = f"two numbers in SI of {possible[0]:g} to {possible[1]:g}, the lower one first"
         if not isinstance(given, (list, tuple)) or len(given) != 2:
             raise ConfigError(f"limits.{name}", given, allowed)
-        first, last = (float(Number(low=0)(f"limits.{name}", x)) for x in given)
-        if not first < last:
+        first, last = (float(Number()(f"limits.{name}", x)) for x in given)
+        if not possible[0] <= first < last <= possible[1]:
             raise ConfigError(f"limits.{name}", given, allowed)
         return first, last
 
@@ -146,10 +171,18 @@ class Asked:
         """The user's start of a number of the protocol, or the one given."""
         return float(Number(above=0)(f"start.{name}", self.start.get(name, start)))
 
-    def check(self, names: Sequence[str]) -> None:
-        """Refuses keys of ``start`` and ``limits`` that no control has."""
-        for key, given in (("start", self.start), ("limits", self.limits)):
+    def check(self, controls: Sequence[str], *others: str) -> None:
+        """Refuses keys of ``limits`` that no control has, of ``start`` neither one nor others."""
+        for key, given, names in (
+            ("start", self.start, (*controls, *others)), ("limits", self.limits, controls),
+        ):  # fmt: skip
             for name in given:
                 if name not in names:
-                    allowed = f"one of {', '.join(names)}"
+                    allowed = f"one of {', '.join(names)}" if names else "null"
                     raise ConfigError(f"{key}.{name}", given[name], allowed)
+
+
+def scales(system: Any, names: Iterable[str]) -> dict[str, str]:
+    """On which scale steps of parameters count alike: of quantities their own, else "linear"."""
+    own = {name: x.scale for name, x in system.quantities.items()}
+    return {name: own.get(name, "linear") for name in names}

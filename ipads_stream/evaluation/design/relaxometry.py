@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from ipads_stream.core.errors import ConfigError
+from ipads_stream.core.fields import Whole
 from ipads_stream.core.random import Keys
 from ipads_stream.core.sample import Arrays
 from ipads_stream.core.units import factor
+from ipads_stream.distributions.parameters import rules_of
 from ipads_stream.evaluation.adoption.measured import Setting, constant
-from ipads_stream.evaluation.design.problem import CHOSEN, Asked, Control, Curve, Present
+from ipads_stream.evaluation.design.problem import (
+    CHOSEN,
+    Asked,
+    Control,
+    Curve,
+    Present,
+    present,
+    scales,
+)
 from ipads_stream.systems.relaxometry import Relaxometry
 
 DRAWN = 1001  # protocols, whose medians are the one that there is
-UNITS = {"time": "ms", "angle": "deg", "": ""}
+LABELS = {"TE": ("echo time", "ms"), "TI": ("inversion time", "ms"), "flip": ("flip angle", "deg")}
 
 
 @dataclass(frozen=True)
@@ -35,31 +43,16 @@ class Series:
     """
 
     system: Relaxometry
-    asked: Asked
     names: Sequence[str]
+    controls: Mapping[str, Control]
     count: int
     lasts: str
     time: Callable[[Arrays], Any]
     axis: str
 
-    @cached_property
-    def controls(self) -> dict[str, Control]:
-        found = {}
-        for name in self.names:
-            drawn = getattr(self.system, name)
-            unit = getattr(drawn, "unit", "") or ""
-            low, high = drawn.support
-            found[name] = self.asked.control(name, self.medians[name], low, high, unit)
-        return {name: x for name, x in found.items() if x.low < x.high}
-
-    @cached_property
-    def medians(self) -> dict[str, float]:
-        """The protocol that there is: medians of what is drawn."""
-        return {name: float(np.median(x)) for name, x in drawn_once(self.system).items()}
-
     @property
     def unknown(self) -> dict[str, str]:
-        return {name: x.scale for name, x in self.system.quantities.items() if name != "snr"}
+        return scales(self.system, (name for name in self.system.quantities if name != "snr"))
 
     @property
     def size(self) -> str:
@@ -67,8 +60,8 @@ class Series:
 
     def acquired(self, params: Arrays, controls: Arrays) -> tuple[Arrays, Any]:
         """The acquisition (B, N) of chosen controls, and which images there are."""
-        columns = {name: controls.get(name, self.medians[name]) for name in self.names}
-        columns[number_of(self.system)] = self.count
+        fixed = {name: getattr(self.system, name).support[0] for name in self.names}
+        columns = {**fixed, **controls, number_of(self.system): self.count}
         like = torch.zeros_like(params["snr"])
         return self.system.acquisition(params | {name: like + x for name, x in columns.items()})
 
@@ -83,8 +76,7 @@ class Series:
 
     def curve(self, controls: Arrays) -> Curve:
         values = self._one(controls)[self.axis].detach().numpy()
-        unit = UNITS["angle" if self.axis == "flip" else "time"]
-        label = {"TE": "echo time", "TI": "inversion time", "flip": "flip angle"}[self.axis]
+        label, unit = LABELS[self.axis]
         return Curve(values / factor(unit), "image", f"{label} ({unit})")
 
     def settings(
@@ -100,7 +92,7 @@ class Series:
 
     def _one(self, controls: Arrays) -> Arrays:
         """The acquisition of one voxel with a B1 of 1, (N,)."""
-        one = {name: torch.ones(1, dtype=torch.float64) for name in self.medians}
+        one = {name: torch.ones(1, dtype=torch.float64) for name in self.system.distributions()}
         acquired, _ = self.acquired(one, controls)
         return {name: x[0, : self.count] for name, x in acquired.items()}
 
@@ -135,31 +127,25 @@ def _series(
     system: Relaxometry, asked: Asked, names: Sequence[str], lasts: str,
     time: Callable[[Arrays], Any], axis: str,
 ) -> tuple[Present, list[Series]]:  # fmt: skip
-    number = number_of(system)
-    asked.check((*names, number))
-    least, most = (int(x) for x in system.number.support)
-    median = float(asked.count or np.median(drawn_once(system)[number]))
-    start = round(asked.started(number, median))
-    for key, count in (("count", asked.count), (f"start.{number}", start)):
-        if count is not None and not least <= count <= most:
-            raise ConfigError(key, count, f"{least} to {most}, the range of {number}")
-    counts = range(least, most + 1) if asked.count is None else [asked.count]
-    made = {n: Series(system, asked, names, n, lasts, time, axis) for n in {start, *counts}}
-    first = made[start]
-    begin = {name: torch.as_tensor(x.start) for name, x in first.controls.items()}
-    present = Present(
-        lambda params: first.signal(params, begin),
-        float(first.duration(begin)), first.curve(begin), first.size,
-    )  # fmt: skip
-    return present, [made[n] for n in counts]
+    number, (least, most) = number_of(system), (int(x) for x in system.number.support)
+    asked.check(names, number)
+    within = Whole(low=least, high=most, optional=True)
+    count, start = within("count", asked.count), within(f"start.{number}", asked.start.get(number))
+    keys = Keys(0, "design/protocol", np.arange(DRAWN, dtype=np.uint64))
+    drawn = system.draw(keys, np.full(DRAWN, np.inf))
+    there = {name: asked.started(name, float(np.median(drawn[name]))) for name in names}
+    start = start or count or round(float(np.median(drawn[number])))
+    controls = {}
+    for name in names:
+        distribution, possible = getattr(system, name), rules_of(system)[name].within
+        ends, unit = distribution.support, getattr(distribution, "unit", "") or ""
+        controls[name] = asked.control(name, there[name], ends, possible, unit)
+    controls = {name: x for name, x in controls.items() if x.low < x.high}
+    now = Series(system, names, controls, start, lasts, time, axis)
+    counts = range(least, most + 1) if count is None else [count]
+    return present(now, there), [replace(now, count=n) for n in counts]
 
 
 def number_of(system: Relaxometry) -> str:
     """The name of the distribution of the number of images."""
     return next(n for n, x in system.distributions().items() if x is system.number)
-
-
-def drawn_once(system: Relaxometry) -> Arrays:
-    """Parameters of voxels, whose medians are the protocol that there is."""
-    keys = Keys(0, "design/protocol", np.arange(DRAWN, dtype=np.uint64))
-    return system.draw(keys, np.full(DRAWN, np.inf))
