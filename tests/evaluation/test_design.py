@@ -103,6 +103,8 @@ def test_frames_follow_from_the_budget(short):
     for budget in (0.03, 1e12):
         with pytest.raises(ConfigError, match="two to 10000 frames"):
             flip_trains(short, Asked(budget, None, {}, {}))
+    with pytest.raises(ConfigError, match=r"count=50000: 2 to 10000 frames"):
+        flip_trains(short, Asked(None, 50_000, {}, {}))
     for start, limits in (({"flip": 1}, {}), ({}, {"flip": [5, 60]}), ({}, {"TR": [1, 2]})):
         with pytest.raises(ConfigError, match=r"start|limits\."):
             flip_trains(short, Asked(None, None, start, limits))

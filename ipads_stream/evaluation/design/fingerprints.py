@@ -135,6 +135,8 @@ def _repeated(frames: Frames, asked: Asked) -> Frames:
         turns = math.ceil(min(max(spare, 0.0), longest) / frames.TR.sum()) + 1
         count = int(np.searchsorted(np.cumsum(np.tile(frames.TR, turns)), spare * (1 + 1e-9)))
     if not 2 <= count <= MOST_FRAMES:
+        if asked.budget is None:
+            raise ConfigError("count", count, f"2 to {MOST_FRAMES} frames")
         allowed = f"a duration of two to {MOST_FRAMES} frames, s"
         raise ConfigError("budget", asked.budget, allowed)
     at = np.arange(count) % len(frames.flip)
